@@ -1,0 +1,165 @@
+//! When to save: deadline, margin and interval, from what was measured.
+//!
+//! All times are the caller's; this module only does the arithmetic.
+
+use serde::{Deserialize, Serialize};
+
+/// What a delivery may use and how careful it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The lease ends so long after the deadline: time for the platform to kill, and the largest clock skew.
+    pub grace_ms: u64,
+    /// A claim on an expired lease waits so much longer: the largest clock skew between invocations.
+    pub skew_ms: u64,
+    /// Suspensions in a row without progress after which the execution fails.
+    pub idle_limit: u32,
+    /// Lost owners in a row without progress after which the execution fails.
+    pub crash_limit: u32,
+    /// Invocations of one execution after which it fails.
+    pub max_invocations: u64,
+    /// Mean time between failures that interval checkpoints assume until crashes were seen.
+    pub mtbf_ms: u64,
+    /// How often a running owner looks whether it was cancelled or fenced.
+    pub peek_ms: u64,
+    /// How long a successor may take to claim before it counts as lost.
+    pub successor_within_ms: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            grace_ms: 1000,
+            skew_ms: 500,
+            idle_limit: 3,
+            crash_limit: 10,
+            max_invocations: 10_000,
+            mtbf_ms: 60 * 60 * 1000,
+            peek_ms: 1000,
+            successor_within_ms: 5 * 60 * 1000,
+        }
+    }
+}
+
+/// What saving and handing over cost, as measured so far. Costs grow with the state, so an estimate follows the
+/// latest measurement upwards at once and downwards slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    save_us: u64,
+    hand_over_us: u64,
+    hook_gap_us: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { save_us: 20_000, hand_over_us: 20_000, hook_gap_us: 0 }
+    }
+}
+
+/// The reserve is never less than this, however fast everything was so far.
+const FLOOR_US: u64 = 60_000;
+/// Nor more than this share of the limit, or there would be no time to compute.
+const LARGEST_SHARE: u64 = 2;
+/// An interval checkpoint is never taken more often than this.
+const SHORTEST_INTERVAL_MS: u64 = 1000;
+
+impl Pace {
+    /// The pace that an earlier invocation recorded with its checkpoint.
+    pub fn carried_over(save_us: u64, hook_gap_us: u64) -> Self {
+        let mut pace = Self::default();
+        pace.saved(save_us);
+        pace.hook_gap(hook_gap_us);
+        pace
+    }
+
+    /// A checkpoint took so long, from the hook to durable.
+    pub fn saved(&mut self, us: u64) {
+        self.save_us = follow(self.save_us, us);
+    }
+
+    /// Entry, invocation of the successor and acceptance took so long.
+    pub fn handed_over(&mut self, us: u64) {
+        self.hand_over_us = follow(self.hand_over_us, us);
+    }
+
+    /// A request to the hook was noticed only after so long.
+    pub fn hook_gap(&mut self, us: u64) {
+        self.hook_gap_us = self.hook_gap_us.max(us);
+    }
+
+    /// The longest time between two hooks seen so far, µs.
+    pub fn longest_hook_gap_us(&self) -> u64 {
+        self.hook_gap_us
+    }
+
+    /// The reserve before the deadline, in milliseconds: twice what saving and handing over should take, and one
+    /// and a half times the longest way to the next hook, within a floor and a share of the limit.
+    pub fn margin_ms(&self, limit_ms: u64) -> u64 {
+        let wanted = 2 * (self.save_us + self.hand_over_us) + self.hook_gap_us + self.hook_gap_us / 2;
+        let most = limit_ms.saturating_mul(1000) / LARGEST_SHARE;
+        // The floor gives way too where the limit is tiny.
+        wanted.max(FLOOR_US).min(most).div_ceil(1000)
+    }
+
+    /// The moment to ask for the last checkpoint: the latest safe one.
+    pub fn suspend_at_ms(&self, deadline_ms: u64, limit_ms: u64) -> u64 {
+        deadline_ms.saturating_sub(self.margin_ms(limit_ms))
+    }
+
+    /// How long to compute between checkpoints that only guard against crashes: Young's first-order optimum
+    /// `sqrt(2 · cost · MTBF)` (J. W. Young, 1974, eq. 1; J. T. Daly, 2006).
+    pub fn interval_ms(&self, policy: &Policy, crashes: u32, ran_ms: u64) -> u64 {
+        let mtbf_ms =
+            if crashes == 0 { policy.mtbf_ms } else { (ran_ms / u64::from(crashes)).min(policy.mtbf_ms) };
+        let square_ms2 = 2 * self.save_us.saturating_mul(mtbf_ms) / 1000;
+        square_ms2.isqrt().max(SHORTEST_INTERVAL_MS)
+    }
+}
+
+fn follow(estimate: u64, measured: u64) -> u64 {
+    if measured >= estimate { measured } else { (estimate * 3 + measured) / 4 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_margin_covers_saving_handing_over_and_the_way_to_the_hook() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.margin_ms(60_000), 80);
+        pace.saved(400_000);
+        pace.handed_over(100_000);
+        pace.hook_gap(1_000_000);
+        assert_eq!(pace.margin_ms(60_000), 1000 + 1500);
+        assert_eq!(pace.suspend_at_ms(100_000, 60_000), 97_500);
+    }
+
+    #[test]
+    fn a_tiny_limit_still_leaves_half_of_it_for_work() {
+        let mut pace = Pace::default();
+        pace.hook_gap(10_000_000);
+        assert_eq!(pace.margin_ms(100), 50);
+        assert_eq!(pace.margin_ms(0), 0);
+        assert_eq!(pace.suspend_at_ms(0, 100), 0);
+    }
+
+    #[test]
+    fn estimates_rise_at_once_and_fall_slowly() {
+        let mut pace = Pace::default();
+        pace.saved(1_000_000);
+        pace.saved(0);
+        assert_eq!(pace.save_us, 750_000);
+    }
+
+    #[test]
+    fn the_interval_is_youngs() {
+        let policy = Policy::default();
+        let mut pace = Pace { save_us: 5000, hand_over_us: 0, hook_gap_us: 0 };
+        // sqrt(2 · 5 ms · 3.6e6 ms) = 6 s
+        assert_eq!(pace.interval_ms(&policy, 0, 0), 6000);
+        // Two crashes in 20 s: sqrt(2 · 5 · 10_000) = 316 ms, and not more often than each second.
+        assert_eq!(pace.interval_ms(&policy, 2, 20_000), 1000);
+        pace.save_us = 2_000_000;
+        assert_eq!(pace.interval_ms(&policy, 2, 20_000), 6324);
+    }
+}
