@@ -1,1 +1,42 @@
-//! To come.
+//! Where limitless-faas keeps executions.
+//!
+//! One small trait, [`Store`], carries everything: the execution log needs *create a key only if it is absent*, atomic and
+//! durable ([`Store::create`]); checkpoints need large blobs that stream ([`Store::write_blob`], [`Store::read_blob`]);
+//! recorded steps need a durable append ([`Store::append`]). Stores in this crate:
+//!
+//! | URL | store |
+//! | --- | --- |
+//! | `file:/absolute/folder` | [`FolderStore`]: a local or shared folder |
+//! | `memory:` | [`MemoryStore`]: this process only, for tests |
+//!
+//! [`open`] turns a URL into a store; [`open_with_faults`] wraps it so that it fails on purpose, reproducibly.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! use limitless_faas_store::{Created, Key, open};
+//!
+//! let store = open("memory:")?;
+//! let key = Key::new("executions/0f/log/00000000")?;
+//! assert_eq!(store.create(&key, "first".into()).await?, Created::New);
+//! assert_eq!(store.create(&key, "second".into()).await?, Created::Exists);
+//! assert_eq!(store.read(&key).await?.as_deref(), Some(&b"first"[..]));
+//! # Ok::<(), limitless_faas_store::StoreError>(()) }).unwrap();
+//! ```
+
+mod blob;
+mod error;
+mod faulty;
+mod folder;
+mod key;
+mod memory;
+mod open;
+mod store;
+
+pub use blob::{BlobReader, BlobWriter};
+pub use error::{StoreError, StoreErrorKind};
+pub use faulty::{Faults, Faulty};
+pub use folder::FolderStore;
+pub use key::{Key, KeyError};
+pub use memory::MemoryStore;
+pub use open::{open, open_with_faults};
+pub use store::{BoxFuture, Created, RECORD_LIMIT_BYTES, Store};

@@ -1,0 +1,335 @@
+//! A store that fails on purpose, reproducibly.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError, StoreErrorKind};
+
+/// Which faults a [`Faulty`] store has; from text such as `seed=7,fail=0.1,lost-ack=0.1,slow=20ms,full-after=64MB`.
+///
+/// Whether an operation fails depends on the seed, the operation, its key and how often this process tried it, and on
+/// nothing else: the same program meets the same faults in every run, whatever its threads do, and a repetition can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Faults {
+    /// Chooses which operations fail.
+    pub seed: u64,
+    /// The share of operations that fail without having done anything.
+    pub fail: f64,
+    /// The share of writes that are done and then reported as failed.
+    pub lost_ack: f64,
+    /// What every operation takes in addition.
+    pub slow: Duration,
+    /// The number of bytes after which the store is full.
+    pub full_after_bytes: Option<u64>,
+}
+
+impl FromStr for Faults {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        let mut faults = Self::default();
+        for part in text.split(',').map(str::trim) {
+            let understood = part.split_once('=').and_then(|(name, value)| faults.set(name, value));
+            if understood.is_none() {
+                let message = format!(
+                    "store fault {part:?} is not understood; there are seed=7, fail=0.1, lost-ack=0.1, slow=20ms and full-after=64MB"
+                );
+                return Err(StoreError::new(StoreErrorKind::Invalid, message));
+            }
+        }
+        Ok(faults)
+    }
+}
+
+impl Faults {
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        match name {
+            "seed" => self.seed = value.parse().ok()?,
+            "fail" => self.fail = share(value)?,
+            "lost-ack" => self.lost_ack = share(value)?,
+            "slow" => self.slow = Duration::from_millis(value.strip_suffix("ms")?.parse().ok()?),
+            "full-after" => self.full_after_bytes = Some(size_bytes(value)?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn share(value: &str) -> Option<f64> {
+    value.parse().ok().filter(|share| (0.0..=1.0).contains(share))
+}
+
+fn size_bytes(value: &str) -> Option<u64> {
+    let units = [("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10), ("kB", 1 << 10), ("", 1)];
+    let (number, unit) =
+        units.iter().find_map(|(suffix, unit)| Some((value.strip_suffix(suffix)?, *unit)))?;
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "seed={}", self.seed)?;
+        if self.fail > 0.0 {
+            write!(f, ",fail={}", self.fail)?;
+        }
+        if self.lost_ack > 0.0 {
+            write!(f, ",lost-ack={}", self.lost_ack)?;
+        }
+        if !self.slow.is_zero() {
+            write!(f, ",slow={}ms", self.slow.as_millis())?;
+        }
+        match self.full_after_bytes {
+            Some(bytes) => write!(f, ",full-after={bytes}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A store around another one that fails as [`Faults`] says. For tests of what stands on it.
+///
+/// A failure before the commit and a lost acknowledgement look the same to the caller, as they do over a network.
+#[derive(Debug, Clone)]
+pub struct Faulty {
+    store: Arc<dyn Store>,
+    dice: Arc<Dice>,
+}
+
+#[derive(Debug)]
+struct Dice {
+    faults: Faults,
+    attempts: Mutex<HashMap<(&'static str, Key), u64>>,
+    written_bytes: AtomicU64,
+}
+
+/// What befalls one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Succeeds,
+    Fails,
+    LosesAck,
+}
+
+impl Faulty {
+    /// Wraps `store`.
+    pub fn new(store: Arc<dyn Store>, faults: Faults) -> Self {
+        let dice = Dice { faults, attempts: Mutex::default(), written_bytes: AtomicU64::new(0) };
+        Self { store, dice: Arc::new(dice) }
+    }
+
+    /// Runs one operation to the fate the dice give it.
+    fn run<'a, T: Send + 'a>(
+        &'a self,
+        action: &'static str,
+        key: &Key,
+        operation: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        let fate = self.dice.roll(action, key);
+        let error = temporary(action, key);
+        Box::pin(async move {
+            self.dice.delay().await;
+            if fate == Fate::Fails {
+                return Err(error);
+            }
+            let done = operation().await;
+            if fate == Fate::LosesAck { done.and(Err(error)) } else { done }
+        })
+    }
+
+    /// As [`Faulty::run`], for a write of `len` bytes.
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        action: &'static str,
+        key: &Key,
+        len: usize,
+        operation: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        if self.dice.take_space(len as u64) {
+            self.run(action, key, operation)
+        } else {
+            Box::pin(std::future::ready(Err(full(key))))
+        }
+    }
+}
+
+fn temporary(action: &str, key: &Key) -> StoreError {
+    StoreError::unknown_outcome(format!("failed to {action} {key}: an injected fault"))
+}
+
+fn full(key: &Key) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Full,
+        format!("failed to write {key}: the store is full (an injected fault)"),
+    )
+}
+
+impl Dice {
+    fn roll(&self, action: &'static str, key: &Key) -> Fate {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = attempts.entry((action, key.clone())).or_insert(0);
+        *attempt += 1;
+        let text = format!("{}/{action}/{key}/{attempt}", self.faults.seed);
+        let loses = matches!(action, "create" | "finish" | "append" | "delete");
+        match uniform(&text) {
+            dice if dice < self.faults.fail => Fate::Fails,
+            dice if loses && dice < self.faults.fail + self.faults.lost_ack => Fate::LosesAck,
+            _ => Fate::Succeeds,
+        }
+    }
+
+    fn take_space(&self, len: u64) -> bool {
+        let Some(limit) = self.faults.full_after_bytes else { return true };
+        let take = |written: u64| written.checked_add(len).filter(|written| *written <= limit);
+        self.written_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    async fn delay(&self) {
+        let slow = self.faults.slow;
+        if slow.is_zero() {
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            // Not the runtime's own timer: it may have been built without one.
+            Ok(runtime) => drop(runtime.spawn_blocking(move || std::thread::sleep(slow)).await),
+            Err(_) => std::thread::sleep(slow),
+        }
+    }
+}
+
+/// A number in 0..1 that follows from `text` alone, on every machine and in every version.
+fn uniform(text: &str) -> f64 {
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    let mut hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
+    // FNV alone leaves similar texts with similar high bits.
+    for multiplier in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53] {
+        hash = (hash ^ (hash >> 33)).wrapping_mul(multiplier);
+    }
+    hash ^= hash >> 33;
+    f64::from((hash >> 32) as u32) / f64::from(u32::MAX).next_up()
+}
+
+impl Store for Faulty {
+    fn create(&self, key: &Key, bytes: Bytes) -> BoxFuture<'_, Result<Created, StoreError>> {
+        let of = key.clone();
+        self.write("create", key, bytes.len(), move || self.store.create(&of, bytes))
+    }
+
+    fn read(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let of = key.clone();
+        self.run("read", key, move || self.store.read(&of))
+    }
+
+    fn write_blob(&self, key: &Key) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
+        let of = key.clone();
+        let begin = move || -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
+            Box::pin(async move {
+                let writer = self.store.write_blob(&of).await?;
+                let faulty = FaultyWriter { writer, key: of, dice: Arc::clone(&self.dice) };
+                Ok(Box::new(faulty) as Box<dyn BlobWriter>)
+            })
+        };
+        self.run("begin the blob", key, begin)
+    }
+
+    fn read_blob(&self, key: &Key) -> BoxFuture<'_, Result<Option<Box<dyn BlobReader>>, StoreError>> {
+        let of = key.clone();
+        self.run("open", key, move || self.store.read_blob(&of))
+    }
+
+    fn append(&self, key: &Key, at: u64, bytes: Bytes) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let of = key.clone();
+        self.write("append", key, bytes.len(), move || self.store.append(&of, at, bytes))
+    }
+
+    fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
+        let of = folder.clone();
+        self.run("list", folder, move || self.store.children(&of))
+    }
+
+    fn delete(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        let of = key.clone();
+        self.run("delete", key, move || self.store.delete(&of))
+    }
+
+    fn describe(&self) -> String {
+        format!("{} with faults {}", self.store.describe(), self.dice.faults)
+    }
+}
+
+struct FaultyWriter {
+    writer: Box<dyn BlobWriter>,
+    key: Key,
+    dice: Arc<Dice>,
+}
+
+impl Write for FaultyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.dice.take_space(bytes.len() as u64) {
+            return Err(full(&self.key).into());
+        }
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+impl BlobWriter for FaultyWriter {
+    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
+        let fate = self.dice.roll("finish", &self.key);
+        std::thread::sleep(self.dice.faults.slow);
+        if fate == Fate::Fails {
+            return Err(temporary("finish", &self.key));
+        }
+        let done = self.writer.finish();
+        if fate == Fate::LosesAck { done.and(Err(temporary("finish", &self.key))) } else { done }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_faults_say_the_same() {
+        let text = "seed=7,fail=0.1,lost-ack=0.25,slow=20ms,full-after=1024";
+        assert_eq!(text.parse::<Faults>().unwrap().to_string(), text);
+        assert_eq!("full-after=2MB".parse::<Faults>().unwrap().full_after_bytes, Some(2 << 20));
+        for wrong in [
+            "",
+            "fail",
+            "fail=1.5",
+            "fail=x",
+            "slow=20",
+            "speed=1",
+            "full-after=1TB",
+            "fail=-0.1",
+            "fail=NaN",
+        ] {
+            assert!(wrong.parse::<Faults>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dice_are_fair_and_follow_from_the_seed() {
+        let roll = |seed| {
+            let faults = Faults { seed, fail: 0.2, lost_ack: 0.1, ..Faults::default() };
+            let dice = Dice { faults, attempts: Mutex::default(), written_bytes: AtomicU64::new(0) };
+            let key = Key::new("a/b").unwrap();
+            (0..10_000).map(|_| dice.roll("create", &key)).collect::<Vec<_>>()
+        };
+        assert_eq!(roll(7), roll(7));
+        assert_ne!(roll(7), roll(8));
+        let count = |fate| roll(7).iter().filter(|is| **is == fate).count();
+        assert!((1_800..2_200).contains(&count(Fate::Fails)), "{}", count(Fate::Fails));
+        assert!((850..1_150).contains(&count(Fate::LosesAck)), "{}", count(Fate::LosesAck));
+    }
+}

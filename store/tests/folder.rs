@@ -1,0 +1,78 @@
+//! The folder store, where it differs from others: files, links, syncs, folders.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use limitless_faas_store::{Created, FolderStore, Key, Store, StoreErrorKind};
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// Every file and folder below `root`, hidden ones too.
+fn everything(root: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        found.push(path.clone());
+        found.extend(everything(&path));
+    }
+    found
+}
+
+fn both(root: &Path) -> [FolderStore; 2] {
+    let unnamed = FolderStore::new(root.join("unnamed")).unwrap();
+    [unnamed, FolderStore::with_named_temporaries(root.join("named")).unwrap()]
+}
+
+#[tokio::test]
+async fn nothing_is_written_before_the_first_write() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        assert_eq!(store.read(&key("a/b")).await.unwrap(), None);
+        assert!(store.read_blob(&key("a/b")).await.unwrap().is_none());
+        assert_eq!(store.children(&key("a")).await.unwrap(), [""; 0]);
+        store.delete(&key("a/b")).await.unwrap();
+    }
+    assert!(everything(root.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_blob_that_is_dropped_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        let mut writer = store.write_blob(&key("a/blob")).await.unwrap();
+        writer.write_all(&vec![7; 100_000]).unwrap();
+        drop(writer);
+    }
+    let files: Vec<_> = everything(root.path()).into_iter().filter(|path| path.is_file()).collect();
+    assert!(files.is_empty(), "{files:?}");
+}
+
+#[tokio::test]
+async fn deleting_the_last_record_removes_its_folders() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        let record = key("executions/0f/log/00000000");
+        assert_eq!(store.create(&record, "x".into()).await.unwrap(), Created::New);
+        store.delete(&record).await.unwrap();
+        assert_eq!(store.children(&key("executions")).await.unwrap(), [""; 0]);
+        // And it can be made again, although the store once knew its folder.
+        assert_eq!(store.create(&record, "y".into()).await.unwrap(), Created::New);
+        assert_eq!(store.read(&record).await.unwrap().unwrap(), "y");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_no_record_and_a_record_no_folder() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        store.create(&key("a/b"), "x".into()).await.unwrap();
+        assert_eq!(store.create(&key("a"), "x".into()).await.unwrap_err().kind(), StoreErrorKind::Invalid);
+        assert!(!store.create(&key("a/b/c"), "x".into()).await.unwrap_err().is_retryable());
+        assert_eq!(store.read(&key("a")).await.unwrap(), None);
+        assert_eq!(store.read(&key("a/b/c")).await.unwrap(), None);
+    }
+}
