@@ -1,0 +1,222 @@
+//! What goes in and out of an [`Invocation`](super::Invocation).
+
+use crate::log::{Driver, Entry, Origin, Output, Saved, Segment};
+use crate::pace::Policy;
+use crate::{ExecutionId, Failure, Nonce};
+
+/// One call by the platform, as it reached the function process.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The execution it is about.
+    pub execution: ExecutionId,
+    /// The handler it asks for.
+    pub handler: String,
+    /// Drawn at random for this delivery alone.
+    pub nonce: Nonce,
+    /// First call, or successor.
+    pub call: Call,
+    /// When the platform kills, ms since 1970.
+    pub deadline_ms: u64,
+    /// What the platform calls it, and its time limit.
+    pub driver: Driver,
+    /// The platform vouches that whoever worked on this very delivery before is dead.
+    pub is_owner_dead: bool,
+    /// Limits and margins.
+    pub policy: Policy,
+}
+
+/// First call, or successor.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// A caller's call.
+    First {
+        /// What is asked for.
+        origin: Origin,
+        /// Whether the platform or the caller may deliver it twice, or wants its result kept: then even a result
+        /// in the first invocation is recorded.
+        is_durable: bool,
+    },
+    /// Go on with an execution that exists.
+    Resume {
+        /// The number of the `Suspended` entry, where the predecessor named it.
+        entry: Option<u64>,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The delivery arrived: the first event, always.
+    Arrived,
+    /// The entries from the number asked for, in order; or why they can't be had.
+    Read(Result<Vec<Entry>, Failure>),
+    /// How long a segment is.
+    Measured(Result<u64, Failure>),
+    /// What a checkpoint is worth.
+    Verified(Verdict),
+    /// What became of the entry in flight.
+    Wrote(Written),
+    /// The time asked for has come.
+    Alarm,
+    /// The hook answered a report.
+    HookPassed,
+    /// The process was asked to stop.
+    Stopping,
+    /// The handler wants to record a step.
+    StepWanted,
+    /// The handler saved its state durably, and stopped.
+    Suspended(Snapshot),
+    /// The store did not take the state; the handler has stopped.
+    SaveFailed(Failure),
+    /// The handler came to its end.
+    Finished(Finished),
+    /// A large result was stored under this key.
+    OutputStored(Result<Output, Failure>),
+    /// The successor was accepted, or not.
+    Invoked(Result<(), Failure>),
+    /// The receiver acknowledged the result, or not.
+    Delivered(Result<(), Failure>),
+}
+
+/// How a handler came to its end.
+#[derive(Clone, Debug)]
+pub enum Finished {
+    /// It returned this JSON.
+    Returned(String),
+    /// It returned `Err`, panicked, or can't run with this input.
+    Failed(Failure),
+    /// It can't go on from this checkpoint: other code wrote it. The checkpoint is left alone.
+    Incompatible(Failure),
+    /// The state can't be read although its envelope is whole.
+    Damaged(Failure),
+}
+
+/// A state that was saved.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// All that the performer knows; `progress` and `hook_gap_us` are filled in here.
+    pub saved: Saved,
+}
+
+/// What a checkpoint is worth.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// It is whole, and this code can go on from it.
+    Good,
+    /// It is not there.
+    Missing,
+    /// It is not what was written.
+    Damaged(String),
+    /// Other code wrote it.
+    Incompatible(Failure),
+    /// The store did not answer.
+    Away(Failure),
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug)]
+pub enum Written {
+    /// It was created.
+    New,
+    /// The number is taken by this entry, which may be our own, created by an attempt whose answer was lost.
+    Taken(Box<Entry>),
+    /// It may or may not stand there.
+    Unknown(Failure),
+}
+
+/// What to do. Commands are performed in order; those that wait for something report with an event.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Read the log from this number on, to its end → [`Event::Read`].
+    Read {
+        /// The first entry wanted.
+        from: u64,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
+    /// Look how long this segment is → [`Event::Measured`].
+    Measure(Segment),
+    /// Check this checkpoint: whole, of this execution, by this code → [`Event::Verified`].
+    Verify(Box<Saved>),
+    /// Create this entry if it is absent → [`Event::Wrote`].
+    Create {
+        /// Its number.
+        number: u64,
+        /// The entry.
+        entry: Box<Entry>,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
+    /// Run the handler → [`Event::Suspended`], [`Event::Finished`], [`Event::StepWanted`].
+    Run(Box<Given>),
+    /// Ask the handler's hook to tell that it was passed → [`Event::HookPassed`].
+    Report,
+    /// Ask the handler's hook to save and stop.
+    Suspend,
+    /// The handler may record steps: the log has begun. Acknowledge a step only while the clock is before this.
+    AllowSteps {
+        /// The end of the lease.
+        lease_until_ms: u64,
+    },
+    /// The execution is somebody else's: stop the handler as soon as it can be stopped; whatever it does from now
+    /// on is not reported.
+    Abandon,
+    /// Store a result too large for an entry → [`Event::OutputStored`].
+    StoreOutput(String),
+    /// Invoke the successor → [`Event::Invoked`].
+    Invoke {
+        /// The number of our `Suspended` entry.
+        entry: u64,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
+    /// Post the result to the receiver → [`Event::Delivered`].
+    Deliver {
+        /// Where to.
+        to: String,
+        /// What was recorded.
+        answer: Box<Answer>,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
+    /// Come back at this time, µs since 1970 → [`Event::Alarm`]. Replaces an alarm set before.
+    Alarm {
+        /// When.
+        at_us: u64,
+    },
+    /// Tell the person who reads the logs.
+    Note(String),
+    /// Answer the platform: the last command, exactly once.
+    Answer(Answer),
+}
+
+/// What a run of the handler begins with.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What was asked for.
+    pub origin: Origin,
+    /// The checkpoint to go on from; none: from the beginning.
+    pub from: Option<Saved>,
+    /// The epoch it runs in.
+    pub epoch: u64,
+    /// The segments whose steps count, the owner's own included.
+    pub segments: Vec<Segment>,
+    /// Whether this delivery already ran the handler: its own segment goes on.
+    pub is_again: bool,
+}
+
+/// What the platform is answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The result.
+    Result(Output),
+    /// The execution failed for good.
+    Failed(Failure),
+    /// The execution goes on in another invocation, or waits for one.
+    Running {
+        /// Why it may need help: the successor could not be invoked.
+        note: Option<Failure>,
+    },
+    /// This delivery could do nothing; the execution is as it was.
+    Refused(Failure),
+}

@@ -1,0 +1,208 @@
+//! While the handler computes: alarms, reports of the hook, the wish to record steps.
+
+use super::message::{Call, Command};
+use super::write::Then;
+use super::{Invocation, Stage};
+use crate::log::{Entry, Kind, Saved};
+
+/// What is known while the handler computes.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    since_us: u64,
+    /// When the last checkpoint was taken, or the run began.
+    saved_us: u64,
+    /// When the log was last looked at.
+    peeked_us: u64,
+    /// From which number on it was asked for then.
+    peeked_from: u64,
+    /// When the hook was asked to report and has not answered.
+    asked_us: Option<u64>,
+    reports: u32,
+    /// Why the hook was asked to save and stop.
+    pub(super) asked_to_suspend: Option<Reason>,
+    is_stopping: bool,
+}
+
+/// Why a checkpoint is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// To lose less in a crash: the handler goes on.
+    Interval,
+    /// The deadline comes: the execution is handed over.
+    Deadline,
+}
+
+/// The hook is asked to report after so long, then after twice that, up to the longest.
+const FIRST_REPORT_US: u64 = 5_000;
+const LONGEST_REPORT_US: u64 = 200_000;
+
+impl Invocation {
+    pub(super) fn started_running(&mut self, now_us: u64, is_again: bool, out: &mut Vec<Command>) {
+        let before = std::mem::take(&mut self.running);
+        self.running = Running {
+            since_us: if is_again { before.since_us } else { now_us },
+            saved_us: now_us,
+            peeked_us: now_us,
+            reports: if is_again { before.reports } else { 0 },
+            is_stopping: before.is_stopping,
+            ..Running::default()
+        };
+        self.set_alarm(now_us, out);
+    }
+
+    /// The earliest moment at which something is to be decided.
+    pub(super) fn set_alarm(&self, now_us: u64, out: &mut Vec<Command>) {
+        let report_us = now_us + (FIRST_REPORT_US << self.running.reports.min(8)).min(LONGEST_REPORT_US);
+        let deadline_us = self.delivery.deadline_ms.saturating_mul(1000);
+        let at_us = if self.running.asked_to_suspend == Some(Reason::Deadline) {
+            deadline_us
+        } else {
+            report_us.min(self.suspend_at_us()).min(self.interval_at_us()).min(deadline_us)
+        };
+        out.push(Command::Alarm { at_us: at_us.max(now_us + 1000) });
+    }
+
+    fn suspend_at_us(&self) -> u64 {
+        let limit_ms = self.delivery.driver.limit_ms;
+        self.pace.suspend_at_ms(self.delivery.deadline_ms, limit_ms).saturating_mul(1000)
+    }
+
+    fn interval_at_us(&self) -> u64 {
+        let crashes = self.log.as_ref().map_or(0, |log| log.tally.crashes_ever);
+        // With crashes, the time between them is at most what this invocation was given.
+        let ran_ms = u64::from(crashes) * self.delivery.driver.limit_ms;
+        let interval_ms = self.pace.interval_ms(&self.delivery.policy, crashes, ran_ms);
+        self.running.saved_us.saturating_add(interval_ms.saturating_mul(1000))
+    }
+
+    pub(super) fn alarm(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        if !matches!(self.stage, Stage::Running) || self.pending.is_some() {
+            return;
+        }
+        if now_us >= self.delivery.deadline_ms.saturating_mul(1000) {
+            return self.overdue(out);
+        }
+        if let Some(asked_us) = self.running.asked_us {
+            self.pace.hook_gap(now_us.saturating_sub(asked_us));
+        }
+        if self.running.is_stopping || now_us >= self.suspend_at_us() {
+            self.ask_to_suspend(Reason::Deadline, out);
+        } else if now_us >= self.interval_at_us() {
+            self.ask_to_suspend(Reason::Interval, out);
+        } else {
+            self.ask_for_report(now_us, out);
+            self.peek(now_us, out);
+        }
+        self.set_alarm(now_us, out);
+    }
+
+    fn ask_to_suspend(&mut self, reason: Reason, out: &mut Vec<Command>) {
+        if self.running.asked_to_suspend.is_none() {
+            out.push(Command::Suspend);
+        }
+        if self.running.asked_to_suspend != Some(Reason::Deadline) {
+            self.running.asked_to_suspend = Some(reason);
+        }
+    }
+
+    fn ask_for_report(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        if self.running.asked_us.is_none() && self.running.asked_to_suspend.is_none() {
+            self.running.asked_us = Some(now_us);
+            out.push(Command::Report);
+        }
+    }
+
+    pub(super) fn hook_passed(&mut self, now_us: u64, _out: &mut [Command]) {
+        if let Some(asked_us) = self.running.asked_us.take() {
+            self.running.reports += 1;
+            self.pace.hook_gap(now_us.saturating_sub(asked_us));
+        }
+    }
+
+    /// A cancellation, or somebody who believes that we are dead, shows in the log only.
+    fn peek(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        let due_us = self.running.peeked_us + self.delivery.policy.peek_ms.saturating_mul(1000);
+        if now_us >= due_us && self.log.is_some() {
+            self.running.peeked_us = now_us;
+            self.running.peeked_from = self.length();
+            out.push(Command::Read { from: self.length(), wait_ms: 0 });
+        }
+    }
+
+    pub(super) fn peeked(&mut self, _now_us: u64, entries: &[Entry], out: &mut Vec<Command>) {
+        // An entry of ours that is in flight, or was since, tells by its own outcome.
+        let is_stale = self.pending.is_some() || self.running.peeked_from != self.length();
+        if entries.is_empty() || is_stale {
+            return;
+        }
+        let Some(log) = &mut self.log else { return };
+        for entry in entries {
+            if let Err(error) = log.apply(entry) {
+                out.push(Command::Abandon);
+                return self.refuse(crate::Code::UnreadableLog, error.to_string(), out);
+            }
+        }
+        if !log.is_owned_by(log.epoch, self.delivery.nonce) {
+            out.push(Command::Abandon);
+            self.explain(out);
+        }
+    }
+
+    pub(super) fn stopping(&mut self, _now_us: u64, out: &mut Vec<Command>) {
+        self.running.is_stopping = true;
+        if matches!(self.stage, Stage::Running) && self.can_be_kept() {
+            self.ask_to_suspend(Reason::Deadline, out);
+        }
+    }
+
+    /// Whether stopping early helps: a synchronous call that has not touched the store is better finished, since
+    /// its caller waits for the result.
+    fn can_be_kept(&self) -> bool {
+        self.log.is_some() || matches!(self.delivery.call, Call::First { is_durable: true, .. })
+    }
+
+    /// The deadline has come and the handler has not reached a hook. The platform ends us now or soon; the lease
+    /// runs out, and somebody goes on from the last checkpoint.
+    fn overdue(&mut self, out: &mut Vec<Command>) {
+        let gap_ms = self.pace.longest_hook_gap_us() / 1000;
+        let message = format!(
+            "the time limit of {} ms was reached before a checkpoint: up to {gap_ms} ms passed between two hooks. \
+             Put #[checkpoint] on a loop whose body is shorter, or raise the limit",
+            self.delivery.driver.limit_ms
+        );
+        out.push(Command::Abandon);
+        self.refuse(crate::Code::NoProgress, message, out);
+    }
+
+    pub(super) fn step_wanted(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        if self.log.is_some() {
+            out.push(Command::AllowSteps { lease_until_ms: self.lease_until_ms() });
+        } else {
+            self.write_started(now_us, None, Then::AllowSteps, out);
+        }
+    }
+
+    /// Begins the log of a lazily started execution.
+    pub(super) fn write_started(
+        &mut self,
+        now_us: u64,
+        saved: Option<Saved>,
+        then: Then,
+        out: &mut Vec<Command>,
+    ) {
+        let Call::First { origin, .. } = &self.delivery.call else { return };
+        let kind = Kind::Started {
+            origin: origin.clone(),
+            lease_until_ms: self.lease_until_ms(),
+            driver: self.delivery.driver.clone(),
+            saved,
+        };
+        self.write(now_us, 1, kind, then, out);
+    }
+
+    pub(super) fn is_interval(&self, now_us: u64) -> bool {
+        self.running.asked_to_suspend == Some(Reason::Interval)
+            && !self.running.is_stopping
+            && now_us < self.suspend_at_us()
+    }
+}

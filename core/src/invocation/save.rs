@@ -1,0 +1,94 @@
+//! A saved state: an interval checkpoint goes on, the last one is handed over.
+
+use super::message::{Answer, Command, Snapshot};
+use super::write::Then;
+use super::{Invocation, Stage, backoff_ms};
+use crate::log::{Kind, Saved};
+use crate::{Code, Failure};
+
+impl Invocation {
+    pub(super) fn suspended(&mut self, now_us: u64, snapshot: Snapshot, out: &mut Vec<Command>) {
+        let mut saved = snapshot.saved;
+        self.pace.saved(saved.cost_us);
+        saved.progress = self.progress_of(&saved);
+        self.steps_saved = saved.steps;
+        saved.hook_gap_us = self.pace.longest_hook_gap_us();
+        let is_interval = self.is_interval(now_us);
+        match (is_interval, self.log.is_some()) {
+            (true, false) => {
+                let then = Then::GoOn(Box::new(saved.clone()));
+                self.write_started(now_us, Some(saved), then, out);
+            }
+            (true, true) => {
+                let then = Then::GoOn(Box::new(saved.clone()));
+                self.write(now_us, self.epoch(), Kind::Checkpointed { saved }, then, out);
+            }
+            (false, false) => self.write_started(now_us, None, Then::Suspend(Box::new(saved)), out),
+            (false, true) => self.write_suspended(now_us, saved, out),
+        }
+    }
+
+    /// One more than the last checkpoint's where anything moved: the state, or the steps recorded.
+    fn progress_of(&self, saved: &Saved) -> u64 {
+        let Some(log) = &self.log else { return 1 };
+        let Some((_, before)) = log.newest() else { return log.tally.progress + 1 };
+        let has_moved = before.state != saved.state || saved.steps > self.steps_saved;
+        log.tally.progress + u64::from(has_moved)
+    }
+
+    pub(super) fn write_suspended(&mut self, now_us: u64, saved: Saved, out: &mut Vec<Command>) {
+        let Some(log) = self.log.clone() else { return };
+        let kind = Kind::Suspended {
+            saved: Some(saved),
+            successor_by_ms: now_us / 1000 + self.delivery.policy.successor_within_ms,
+            so_far: Box::new(log),
+        };
+        self.write(now_us, self.epoch(), kind, Then::HandOver, out);
+    }
+
+    /// The interval checkpoint stands: the handler goes on from it, as it would after a suspension.
+    pub(super) fn go_on_after_interval(&mut self, now_us: u64, saved: Saved, out: &mut Vec<Command>) {
+        self.run(now_us, Some(saved), true, out);
+    }
+
+    /// The store did not take the state, and the handler has stopped. Where that was only to guard against a crash
+    /// it goes on from what is safe; at the deadline there is no time left for that, and whoever resumes does it.
+    pub(super) fn save_failed(&mut self, now_us: u64, failure: Failure, out: &mut Vec<Command>) {
+        if failure.code.advice() != crate::Advice::Retry {
+            return self.fail(now_us, failure, out);
+        }
+        if self.is_interval(now_us) {
+            let newest = self.log.as_ref().and_then(|log| log.newest().map(|(_, saved)| saved.clone()));
+            out.push(Command::Note(format!("a checkpoint could not be saved: {}", failure.message)));
+            return self.run(now_us, newest, true, out);
+        }
+        self.answer(Answer::Refused(failure), out);
+    }
+
+    pub(super) fn hand_over(&mut self, now_us: u64, entry: u64, out: &mut Vec<Command>) {
+        self.stage = Stage::HandingOver { attempts: 0, since_us: now_us };
+        out.push(Command::Invoke { entry, wait_ms: 0 });
+    }
+
+    pub(super) fn invoked(&mut self, now_us: u64, result: Result<(), Failure>, out: &mut Vec<Command>) {
+        let entry = self.length().saturating_sub(1);
+        let Stage::HandingOver { attempts, since_us } = &mut self.stage else { return };
+        let Err(failure) = result else {
+            self.pace.handed_over(now_us.saturating_sub(*since_us));
+            return self.answer(Answer::Running { note: None }, out);
+        };
+        let wait_ms = backoff_ms(*attempts);
+        *attempts += 1;
+        if failure.code.advice() == crate::Advice::Retry && !self.is_too_late(now_us, wait_ms) {
+            return out.push(Command::Invoke { entry, wait_ms });
+        }
+        let note = Failure::new(
+            Code::SuccessorRefused,
+            format!(
+                "the successor could not be invoked: {}. The execution is saved; `cargo faas resume {}` goes on",
+                failure.message, self.delivery.execution
+            ),
+        );
+        self.answer(Answer::Running { note: Some(note) }, out);
+    }
+}

@@ -1,0 +1,517 @@
+//! The whole protocol under a random scheduler: crashes, duplicate and lost deliveries, delays, lost
+//! acknowledgements, attempts that land late, damaged checkpoints, zombies and cancellation.
+//!
+//! Each seed is one history. In every one of them at most one `Completed` counts, every result that anybody is
+//! answered is the right one, no acknowledged checkpoint is passed over unless it was damaged, and once the faults
+//! stop the execution comes to its end.
+
+use std::collections::BTreeMap;
+
+use limitless_faas_core::invocation::{
+    Answer, Call, Command, Delivery, Event, Finished, Invocation, Snapshot, Verdict, Written,
+};
+use limitless_faas_core::log::{
+    Applied, Driver, Entry, Execution, Input, Kind, Origin, Phase, Saved, Status, Stored, fold,
+};
+use limitless_faas_core::pace::Policy;
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
+use proptest::prelude::*;
+
+/// `SplitMix64`: small, seeded, good enough to shuffle with.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.next() % n as u64).unwrap()
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.next() % 100 < percent
+    }
+}
+
+const WORK: u64 = 12;
+const LIMIT_MS: u64 = 2_000;
+
+fn expected() -> String {
+    (0..WORK).map(|i| i * i).sum::<u64>().to_string()
+}
+
+/// A handler that sums squares, one per tick; its state is how far it got and the sum.
+struct Handler {
+    at: u64,
+    sum: u64,
+    is_asked_to_suspend: bool,
+    is_asked_to_report: bool,
+    steps_allowed: bool,
+    waits_for_step: bool,
+}
+
+struct Actor {
+    invocation: Invocation,
+    handler: Option<Handler>,
+    /// Commands not performed yet.
+    todo: Vec<Command>,
+    alarm_us: Option<u64>,
+    is_abandoned: bool,
+    deliveries: u32,
+}
+
+/// A create whose sender no longer listens, and which may yet land.
+type Stray = (u64, Entry);
+
+struct World {
+    random: Random,
+    now_us: u64,
+    log: Vec<Entry>,
+    blobs: BTreeMap<String, (u64, u64)>,
+    damaged: Vec<String>,
+    actors: Vec<Actor>,
+    strays: Vec<Stray>,
+    answers: Vec<Answer>,
+    delivered: Vec<Answer>,
+    /// Numbers of checkpoints whose writer was told that they stand.
+    acknowledged: Vec<u64>,
+    nonces: u64,
+    faults: bool,
+    wants_callback: bool,
+}
+
+fn id() -> ExecutionId {
+    ExecutionId::derive("squares", "call")
+}
+
+fn away() -> Failure {
+    Failure::new(Code::StoreAway, "the store did not answer")
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let wants_callback = random.chance(50);
+        Self {
+            random,
+            now_us: 1_000_000_000_000,
+            log: Vec::new(),
+            blobs: BTreeMap::new(),
+            damaged: Vec::new(),
+            actors: Vec::new(),
+            strays: Vec::new(),
+            answers: Vec::new(),
+            delivered: Vec::new(),
+            acknowledged: Vec::new(),
+            nonces: 0,
+            faults: true,
+            wants_callback,
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) },
+            callback: self.wants_callback.then(|| "http://receiver/".to_owned()),
+        }
+    }
+
+    fn arrive(&mut self, call: Call) {
+        self.nonces += 1;
+        let delivery = Delivery {
+            execution: id(),
+            handler: "squares".to_owned(),
+            nonce: Nonce::from_random(self.nonces.to_be_bytes()),
+            call,
+            deadline_ms: self.now_us / 1000 + LIMIT_MS,
+            driver: Driver { activation: self.nonces.to_string(), limit_ms: LIMIT_MS, ..Driver::default() },
+            is_owner_dead: false,
+            policy: Policy { idle_limit: 50, crash_limit: 50, ..Policy::default() },
+        };
+        let mut invocation = Invocation::new(delivery);
+        let todo = invocation.on(self.now_us, Event::Arrived);
+        self.actors.push(Actor {
+            invocation,
+            handler: None,
+            todo,
+            alarm_us: None,
+            is_abandoned: false,
+            deliveries: 0,
+        });
+    }
+
+    fn tell(&mut self, actor: usize, event: Event) {
+        let more = self.actors[actor].invocation.on(self.now_us, event);
+        self.actors[actor].todo.extend(more);
+    }
+
+    fn folded(&self) -> Option<Execution> {
+        fold(&self.log).unwrap()
+    }
+
+    fn try_create(&mut self, number: u64, entry: &Entry) -> bool {
+        if number != self.log.len() as u64 {
+            assert!(number < self.log.len() as u64, "W1: an entry was written past the end of the log");
+            return false;
+        }
+        self.check_claim(entry);
+        self.log.push(entry.clone());
+        true
+    }
+
+    /// No acknowledged checkpoint is lost: a claim goes on from the newest one, unless that is damaged.
+    fn check_claim(&self, entry: &Entry) {
+        let Kind::Claimed { from, .. } = &entry.kind else { return };
+        let Some(log) = self.folded() else { return };
+        let newest_good = log
+            .saved
+            .iter()
+            .rev()
+            .find(|(_, saved)| !self.damaged.contains(&saved.checkpoint))
+            .map(|(n, _)| *n);
+        if log.saved.len() < 2 || newest_good.is_some() {
+            // It may be a newer one, damaged only after it was verified.
+            assert!(*from >= newest_good, "a claim passed over an acknowledged checkpoint");
+        }
+    }
+
+    /// One command of one actor.
+    fn perform(&mut self, actor: usize) {
+        let command = self.actors[actor].todo.remove(0);
+        match command {
+            Command::Read { from, .. } => {
+                let result = if self.faults && self.random.chance(10) {
+                    Err(away())
+                } else {
+                    Ok(self.log.iter().skip(usize::try_from(from).unwrap()).cloned().collect())
+                };
+                self.tell(actor, Event::Read(result));
+            }
+            Command::Measure(_) => self.tell(actor, Event::Measured(Ok(0))),
+            Command::Verify(saved) => {
+                let verdict = if self.damaged.contains(&saved.checkpoint) {
+                    Verdict::Damaged("bad checksum".to_owned())
+                } else {
+                    Verdict::Good
+                };
+                self.tell(actor, Event::Verified(verdict));
+            }
+            Command::Create { number, entry, .. } => self.create(actor, number, &entry),
+            Command::Run(given) => {
+                let (at, sum) = given.from.map_or((0, 0), |saved| self.blobs[&saved.checkpoint]);
+                self.actors[actor].handler = Some(Handler {
+                    at,
+                    sum,
+                    is_asked_to_suspend: false,
+                    is_asked_to_report: false,
+                    steps_allowed: false,
+                    waits_for_step: false,
+                });
+            }
+            Command::Report => self.with_handler(actor, |handler| handler.is_asked_to_report = true),
+            Command::Suspend => self.with_handler(actor, |handler| handler.is_asked_to_suspend = true),
+            Command::AllowSteps { .. } => self.with_handler(actor, |handler| {
+                handler.steps_allowed = true;
+                handler.waits_for_step = false;
+            }),
+            Command::Abandon => {
+                self.actors[actor].handler = None;
+                self.actors[actor].is_abandoned = true;
+            }
+            Command::StoreOutput(json) => self.tell(actor, Event::OutputStored(Ok(Stored::Json(json)))),
+            Command::Invoke { entry, .. } => self.invoke(actor, entry),
+            Command::Deliver { answer, .. } => self.deliver(actor, *answer),
+            Command::Alarm { at_us } => self.actors[actor].alarm_us = Some(at_us),
+            Command::Note(_) => {}
+            Command::Answer(answer) => {
+                self.answers.push(answer);
+                self.actors.remove(actor);
+            }
+        }
+    }
+
+    fn with_handler(&mut self, actor: usize, f: impl FnOnce(&mut Handler)) {
+        if let Some(handler) = &mut self.actors[actor].handler {
+            f(handler);
+        }
+    }
+
+    fn create(&mut self, actor: usize, number: u64, entry: &Entry) {
+        if self.faults && self.random.chance(10) {
+            // The attempt's answer is lost; it may have landed, or land later, or never.
+            match self.random.below(3) {
+                0 => drop(self.try_create(number, entry)),
+                1 => self.strays.push((number, entry.clone())),
+                _ => {}
+            }
+            return self.tell(actor, Event::Wrote(Written::Unknown(away())));
+        }
+        let is_new = self.try_create(number, entry);
+        let at = usize::try_from(number).unwrap();
+        let is_own = self.log[at] == *entry;
+        if is_own && matches!(entry.kind, Kind::Checkpointed { .. } | Kind::Suspended { saved: Some(_), .. })
+        {
+            self.acknowledged.push(number);
+        }
+        let written = if is_new { Written::New } else { Written::Taken(Box::new(self.log[at].clone())) };
+        self.tell(actor, Event::Wrote(written));
+    }
+
+    fn invoke(&mut self, actor: usize, entry: u64) {
+        if self.faults && self.random.chance(15) {
+            return self.tell(actor, Event::Invoked(Err(away())));
+        }
+        // Accepted: it arrives never, once, or twice.
+        let times = if self.faults { [0, 1, 1, 1, 2][self.random.below(5)] } else { 1 };
+        for _ in 0..times {
+            self.arrive(Call::Resume { entry: Some(entry) });
+        }
+        self.tell(actor, Event::Invoked(Ok(())));
+    }
+
+    fn deliver(&mut self, actor: usize, answer: Answer) {
+        self.actors[actor].deliveries += 1;
+        if self.faults && self.random.chance(20) {
+            return self.tell(actor, Event::Delivered(Err(away())));
+        }
+        self.delivered.push(answer);
+        self.tell(actor, Event::Delivered(Ok(())));
+    }
+
+    /// The handler of one actor gets a little time.
+    fn compute(&mut self, actor: usize) {
+        let Some(handler) = &mut self.actors[actor].handler else { return };
+        if handler.waits_for_step {
+            return;
+        }
+        // The hook stands at the top of the loop.
+        if std::mem::take(&mut handler.is_asked_to_report) {
+            return self.tell(actor, Event::HookPassed);
+        }
+        if handler.is_asked_to_suspend {
+            return self.save(actor);
+        }
+        if handler.at == WORK / 2 && !handler.steps_allowed {
+            handler.waits_for_step = true;
+            return self.tell(actor, Event::StepWanted);
+        }
+        if handler.at < WORK {
+            handler.sum += handler.at * handler.at;
+            handler.at += 1;
+            return;
+        }
+        let result = handler.sum.to_string();
+        self.actors[actor].handler = None;
+        self.tell(actor, Event::Finished(Finished::Returned(result)));
+    }
+
+    fn save(&mut self, actor: usize) {
+        let Some(handler) = self.actors[actor].handler.take() else { return };
+        if self.faults && self.random.chance(5) {
+            return self.tell(actor, Event::SaveFailed(away()));
+        }
+        let name = format!("blob-{}", self.blobs.len());
+        self.blobs.insert(name.clone(), (handler.at, handler.sum));
+        let saved =
+            Saved { checkpoint: name, state: format!("{}", handler.at), cost_us: 2_000, ..Saved::default() };
+        self.tell(actor, Event::Suspended(Snapshot { saved }));
+    }
+
+    fn fire_alarms(&mut self) {
+        for actor in 0..self.actors.len() {
+            if self.actors[actor].alarm_us.is_some_and(|at| at <= self.now_us) {
+                self.actors[actor].alarm_us = None;
+                self.tell(actor, Event::Alarm);
+            }
+        }
+    }
+
+    fn cancel(&mut self) {
+        let kind = Kind::Cancelled { by: "test".to_owned() };
+        let entry = Entry {
+            execution: id(),
+            handler: "squares".to_owned(),
+            epoch: self.folded().map_or(1, |log| log.epoch),
+            nonce: Nonce::from_random([255; 8]),
+            at_us: self.now_us,
+            kind,
+        };
+        let number = self.log.len() as u64;
+        self.try_create(number, &entry);
+    }
+
+    fn misfortune(&mut self) {
+        match self.random.below(6) {
+            0 if !self.actors.is_empty() => {
+                // A crash. What it had sent may still land.
+                let victim = self.random.below(self.actors.len());
+                let actor = self.actors.remove(victim);
+                if let Some(Command::Create { number, entry, .. }) = actor.todo.into_iter().next() {
+                    self.strays.push((number, *entry));
+                }
+            }
+            1 => {
+                let call = Call::First { origin: self.origin(), is_durable: true };
+                self.arrive(call);
+            }
+            2 => self.arrive(Call::Resume { entry: None }),
+            3 if !self.strays.is_empty() => {
+                let at = self.random.below(self.strays.len());
+                let (number, entry) = self.strays.remove(at);
+                self.try_create(number, &entry);
+            }
+            4 => {
+                if let Some(name) = self.blobs.keys().last().filter(|_| self.random.0 % 4 == 0) {
+                    self.damaged.push(name.clone());
+                }
+            }
+            5 if self.random.chance(3) => self.cancel(),
+            _ => {}
+        }
+    }
+
+    /// One turn of the scheduler: time passes, and somebody does something.
+    fn turn(&mut self) {
+        self.now_us += self.random.next() % 60_000;
+        self.fire_alarms();
+        // The platform kills at the deadline; a zombie is one that it reaches late.
+        let now_ms = self.now_us / 1000;
+        self.actors.retain(|actor| now_ms < actor.invocation.delivery().deadline_ms + 3 * LIMIT_MS);
+        if self.faults && self.random.chance(6) {
+            self.misfortune();
+        }
+        if self.actors.is_empty() {
+            return;
+        }
+        let actor = self.random.below(self.actors.len());
+        if self.actors[actor].todo.is_empty() || self.random.chance(40) {
+            self.compute(actor);
+        } else {
+            self.perform(actor);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.folded().is_some_and(|log| {
+            log.status().is_terminal()
+                && (log.delivered || !self.wants_callback || log.status() == Status::Cancelled)
+        })
+    }
+
+    fn check(&self) {
+        let Some((first, rest)) = self.log.split_first() else { return };
+        let mut execution = Execution::begin(first).unwrap();
+        let mut ends = u32::from(execution.status().is_terminal());
+        for entry in rest {
+            let is_counted = execution.apply(entry).unwrap() == Applied::Counted;
+            let is_end =
+                matches!(entry.kind, Kind::Completed { .. } | Kind::Failed { .. } | Kind::Cancelled { .. });
+            ends += u32::from(is_counted && is_end);
+        }
+        assert!(ends <= 1, "more than one end: {:#?}", self.log);
+        if let Phase::Completed(output) = &execution.phase {
+            assert_eq!(*output, Stored::Json(expected()));
+        }
+        for answer in self.answers.iter().chain(&self.delivered) {
+            match answer {
+                Answer::Result(output) => {
+                    assert_eq!(*output, Stored::Json(expected()));
+                    assert!(
+                        matches!(execution.phase, Phase::Completed(_)),
+                        "answered before it was recorded"
+                    );
+                }
+                Answer::Failed(failure) => assert_eq!(failure.code, Code::Cancelled, "{failure}"),
+                Answer::Running { .. } | Answer::Refused(_) => {}
+            }
+        }
+        for number in &self.acknowledged {
+            let at = usize::try_from(*number).unwrap();
+            assert!(matches!(self.log[at].kind, Kind::Checkpointed { .. } | Kind::Suspended { .. }));
+        }
+    }
+}
+
+fn history(seed: u64) -> World {
+    let mut world = World::new(seed);
+    let call = Call::First { origin: world.origin(), is_durable: true };
+    world.arrive(call);
+    for _ in 0..600 {
+        world.turn();
+    }
+    world.check();
+    // The faults stop. Whoever waits for the result asks again whenever nothing moves.
+    world.faults = false;
+    for _ in 0..60 {
+        if world.is_over() {
+            break;
+        }
+        for _ in 0..200 {
+            world.turn();
+        }
+        world.now_us += 4 * LIMIT_MS * 1000;
+        let call = match world.folded() {
+            Some(_) => Call::Resume { entry: None },
+            None => Call::First { origin: world.origin(), is_durable: true },
+        };
+        world.arrive(call);
+    }
+    world.check();
+    assert!(world.is_over(), "the execution can't go on: {:#?}", world.folded());
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_history_has_at_most_one_end_and_can_go_on(seed in any::<u64>()) {
+        history(seed);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history() {
+    for seed in 0..50 {
+        assert_eq!(format!("{:?}", history(seed).log), format!("{:?}", history(seed).log));
+    }
+}
+
+/// A test that can't fail is worth nothing: the histories do contain what they are meant to.
+#[test]
+fn the_histories_contain_every_misfortune() {
+    let (mut claims, mut crashes, mut intervals, mut cancelled, mut passed_over, mut delivered) =
+        (0, 0, 0, 0, 0, 0);
+    for seed in 0..400 {
+        let world = history(seed);
+        let log = world.folded().unwrap();
+        crashes += log.tally.crashes_ever;
+        cancelled += u32::from(log.status() == Status::Cancelled);
+        delivered += u32::from(log.delivered);
+        for entry in &world.log {
+            match &entry.kind {
+                Kind::Claimed { from, .. } => {
+                    claims += 1;
+                    passed_over += u32::from(from.is_none());
+                }
+                Kind::Checkpointed { .. } => intervals += 1,
+                _ => {}
+            }
+        }
+    }
+    for (what, count) in [
+        ("claims", claims),
+        ("crashes", crashes),
+        ("interval checkpoints", intervals),
+        ("cancellations", cancelled),
+        ("damaged checkpoints passed over", passed_over),
+        ("deliveries", delivered),
+    ] {
+        assert!(count > 5, "only {count} {what}");
+    }
+}
