@@ -43,6 +43,7 @@ impl Default for Policy {
 /// What saving and handing over cost, as measured so far. Costs grow with the state, so an estimate follows the
 /// latest measurement upwards at once and downwards slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "a unit ends a name")]
 pub struct Pace {
     save_us: u64,
     hand_over_us: u64,

@@ -5,6 +5,8 @@
 //! answered is the right one, no acknowledged checkpoint is passed over unless it was damaged, and once the faults
 //! stop the execution comes to its end.
 
+#![allow(clippy::unwrap_used, reason = "helper functions of a test")]
+
 use std::collections::BTreeMap;
 
 use limitless_faas_core::invocation::{
@@ -46,6 +48,7 @@ fn expected() -> String {
 }
 
 /// A handler that sums squares, one per tick; its state is how far it got and the sum.
+#[expect(clippy::struct_excessive_bools, reason = "each is a request that it notices by itself")]
 struct Handler {
     at: u64,
     sum: u64,
@@ -366,7 +369,7 @@ impl World {
                 self.try_create(number, &entry);
             }
             4 => {
-                if let Some(name) = self.blobs.keys().last().filter(|_| self.random.0 % 4 == 0) {
+                if let Some(name) = self.blobs.keys().last().filter(|_| self.random.0.is_multiple_of(4)) {
                     self.damaged.push(name.clone());
                 }
             }

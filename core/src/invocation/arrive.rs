@@ -24,12 +24,12 @@ impl Invocation {
         };
         match self.stage {
             Stage::Running => self.peeked(now_us, &entries, out),
-            Stage::Judging { .. } => match self.learn(entries) {
+            Stage::Judging { .. } => match self.learn(&entries) {
                 Ok(true) => self.judge(now_us, out),
                 Ok(false) => out.push(Command::Read { from: 0, wait_ms: 0 }),
                 Err(failure) => self.answer(Answer::Refused(failure), out),
             },
-            Stage::Explaining => match self.learn(entries) {
+            Stage::Explaining => match self.learn(&entries) {
                 Ok(_) => self.explain(out),
                 Err(failure) => self.answer(Answer::Refused(failure), out),
             },
@@ -55,10 +55,10 @@ impl Invocation {
 
     /// Folds what was read. False where the entry that the predecessor named is not one to begin from, so that the
     /// log has to be read from its start.
-    fn learn(&mut self, entries: Vec<Entry>) -> Result<bool, Failure> {
+    fn learn(&mut self, entries: &[Entry]) -> Result<bool, Failure> {
         let unreadable = |error: crate::log::LogError| Failure::new(Code::UnreadableLog, error.to_string());
         if let Some(log) = &mut self.log {
-            for entry in &entries {
+            for entry in entries {
                 log.apply(entry).map_err(unreadable)?;
             }
             return Ok(true);
@@ -66,7 +66,7 @@ impl Invocation {
         let named = match self.delivery.call {
             Call::Resume { entry: Some(number) } if number > 0 => number,
             _ => {
-                self.log = fold(&entries).map_err(unreadable)?;
+                self.log = fold(entries).map_err(unreadable)?;
                 return Ok(true);
             }
         };

@@ -19,7 +19,7 @@ impl Invocation {
             Finished::Returned(json) => self.complete(now_us, Stored::Json(json), out),
             Finished::Failed(failure) => self.fail(now_us, failure, out),
             Finished::Incompatible(failure) | Finished::Damaged(failure) => {
-                self.release(now_us, failure, out)
+                self.release(now_us, failure, out);
             }
         }
     }

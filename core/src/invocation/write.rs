@@ -103,12 +103,10 @@ impl Invocation {
     }
 
     fn fold_own(&mut self, entry: &Entry) -> Result<(), String> {
-        match &mut self.log {
-            Some(log) => log.apply(entry).map(|_| ()).map_err(|error| error.to_string()),
-            None => {
-                self.log = Some(Execution::begin(entry).map_err(|error| error.to_string())?);
-                Ok(())
-            }
+        if let Some(log) = &mut self.log {
+            return log.apply(entry).map(drop).map_err(|error| error.to_string());
         }
+        self.log = Some(Execution::begin(entry).map_err(|error| error.to_string())?);
+        Ok(())
     }
 }
