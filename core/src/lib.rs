@@ -15,6 +15,7 @@ pub mod key;
 pub mod log;
 pub mod manifest;
 pub mod pace;
+pub mod segment;
 
 pub use error::{Advice, Code, Failure};
 pub use id::{BadId, ExecutionId, Nonce};

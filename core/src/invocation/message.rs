@@ -94,7 +94,7 @@ pub enum Finished {
 /// A state that was saved.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// All that the performer knows; `progress` and `hook_gap_us` are filled in here.
+    /// All that the performer knows; `progress`, `epoch` and `hook_gap_us` are filled in here.
     pub saved: Saved,
 }
 

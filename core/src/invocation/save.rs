@@ -11,6 +11,7 @@ impl Invocation {
         let mut saved = snapshot.saved;
         self.pace.saved(saved.cost_us);
         saved.progress = self.progress_of(&saved);
+        saved.epoch = self.epoch();
         self.steps_saved = saved.steps;
         saved.hook_gap_us = self.pace.longest_hook_gap_us();
         let is_interval = self.is_interval(now_us);

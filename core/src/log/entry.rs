@@ -180,6 +180,8 @@ pub struct Saved {
     pub state: String,
     /// Counts checkpoints whose state differed from the one before, or between which steps were recorded.
     pub progress: u64,
+    /// The epoch of the owner that saved it.
+    pub epoch: u64,
     /// Length of the owner's segment of steps.
     #[serde(default)]
     pub steps: u64,
