@@ -8,6 +8,7 @@
 //! Users of the SDK meet these types in `cargo faas … --json` and in error values; they never need this crate
 //! by name.
 
+pub mod checkpoint;
 pub mod error;
 pub mod id;
 pub mod invocation;

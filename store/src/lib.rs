@@ -24,6 +24,7 @@
 //! ```
 
 mod blob;
+mod envelope;
 mod error;
 mod faulty;
 mod folder;
@@ -34,6 +35,7 @@ mod open;
 mod store;
 
 pub use blob::{BlobReader, BlobWriter};
+pub use envelope::{EnvelopeError, EnvelopeOptions, EnvelopeReader, EnvelopeWriter, Sealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Faults, Faulty};
 pub use folder::FolderStore;
