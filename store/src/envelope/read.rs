@@ -34,7 +34,7 @@ impl<R: Read + Seek> EnvelopeReader<R> {
         let head = read_head(&mut source, envelope_len)?;
         let head_len = head.len() as u64;
         let payload_len = envelope_len - head_len - Trailer::LEN as u64;
-        let (payload_hash, held) = read_payload(&mut source, payload_len)?;
+        let (payload_hash, kept) = read_payload(&mut source, payload_len)?;
         let trailer = read_trailer(&mut source)?;
         trailer.check_lengths(head_len, envelope_len)?;
         trailer.check(&head, payload_hash)?;
@@ -43,7 +43,7 @@ impl<R: Read + Seek> EnvelopeReader<R> {
             return Err(EnvelopeError::Foreign { found: header.execution, expected: execution.clone() });
         }
         check_limit(trailer.state_len, limit_bytes)?;
-        let payload = match held {
+        let payload = match kept {
             Some(bytes) => Payload::Held(Cursor::new(bytes)),
             None => Payload::again(source, head_len, &trailer)?,
         };
@@ -194,7 +194,7 @@ fn flaw(flaw: EnvelopeFlaw) -> io::Error {
 /// The state: the payload decompressed, of exactly the length that the trailer says.
 struct State<R: Read> {
     decoded: Decoded<R>,
-    state_len: u64,
+    len: u64,
     given: u64,
 }
 
@@ -215,7 +215,7 @@ impl<R: Read> State<R> {
             }
             _ => return Err(EnvelopeError::NoZstd),
         };
-        Ok(Self { decoded, state_len, given: 0 })
+        Ok(Self { decoded, len: state_len, given: 0 })
     }
 }
 
@@ -230,8 +230,8 @@ impl<R: Read> Read for State<R> {
             Decoded::Zstd(decoder) => decoder.read(bytes)?,
         };
         self.given += read as u64;
-        if self.given > self.state_len || read == 0 && self.given < self.state_len {
-            let (says, there) = (self.state_len, self.given);
+        if self.given > self.len || read == 0 && self.given < self.len {
+            let (says, there) = (self.len, self.given);
             return Err(flaw(EnvelopeFlaw::Length { part: "state", says, there }));
         }
         Ok(read)
@@ -240,9 +240,6 @@ impl<R: Read> Read for State<R> {
 
 impl<R: Read> std::fmt::Debug for State<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State")
-            .field("state_len", &self.state_len)
-            .field("given", &self.given)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("len", &self.len).field("given", &self.given).finish_non_exhaustive()
     }
 }
