@@ -1,0 +1,30 @@
+//! What `#[handler]` and `#[checkpoint]` expand to, and what the runtime drives them with.
+//!
+//! A [`Session`] is one run of a handler. The runtime holds one end and asks for a checkpoint with
+//! [`Session::request`]; the handler's thread holds the other and answers at its next hook, the
+//! relaxed load that stands at the top of every checkpointed loop.
+
+mod codec;
+mod context;
+mod frame;
+mod keep;
+
+mod outcome;
+mod position;
+mod run;
+mod session;
+mod state;
+
+pub use codec::{Incompatible, type_fingerprint};
+pub use context::Context;
+pub use frame::{Flag, Frame, Parked, Save, enter};
+pub use keep::{Encoder, Keep, Seen, keep, plain_cost, stride};
+
+pub use outcome::{ApplicationError, Outcome, Point};
+pub use position::{Choice, Span, SpanFrom, SpanInclusive, skip_to, span, span_from, span_inclusive};
+pub use session::{Reports, Request, Services, Session};
+pub use state::{Migrate, SavedState, State};
+
+/// Takes references and does nothing: a use that keeps a borrow alive up to here.
+#[inline(always)]
+pub fn touch<T: ?Sized>(_: &T) {}

@@ -1,0 +1,1 @@
+//! Refuses iterators that come in another order after a resume.

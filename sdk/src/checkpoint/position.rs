@@ -1,0 +1,138 @@
+//! Where a loop stands. An iterator is never saved: a range as its bounds, anything else as an index.
+
+use std::ops::{Range, RangeFrom, RangeInclusive};
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::Save;
+
+/// The position of `for … in a..b`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Span<T> {
+    /// The next value that the loop body sees.
+    pub current: T,
+    /// Where the loop ends, evaluated once.
+    pub end: T,
+}
+
+/// The position of `for … in a..=b`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct SpanInclusive<T> {
+    /// The next value that the loop body sees.
+    pub current: T,
+    /// The last value, evaluated once.
+    pub end: T,
+}
+
+/// The position of `for … in a..`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct SpanFrom<T> {
+    /// The next value that the loop body sees.
+    pub current: T,
+}
+
+/// Starts `a..b`.
+#[inline(always)]
+pub fn span<T>(range: Range<T>) -> Span<T> {
+    Span { current: range.start, end: range.end }
+}
+
+/// Starts `a..=b`.
+#[inline(always)]
+pub fn span_inclusive<T>(range: RangeInclusive<T>) -> SpanInclusive<T> {
+    let (current, end) = range.into_inner();
+    SpanInclusive { current, end }
+}
+
+/// Starts `a..`.
+#[inline(always)]
+pub fn span_from<T>(range: RangeFrom<T>) -> SpanFrom<T> {
+    SpanFrom { current: range.start }
+}
+
+impl<T: Copy> Span<T> {
+    /// What is left.
+    #[inline(always)]
+    pub fn rest(&self) -> Range<T> {
+        self.current..self.end
+    }
+}
+
+impl<T: Copy + PartialOrd> Span<T>
+where
+    Range<T>: Iterator<Item = T>,
+{
+    /// The next at most `stride` values, or nothing at the end.
+    #[inline(always)]
+    pub fn block(&mut self, stride: usize) -> Option<Range<T>> {
+        if self.current < self.end {
+            let from = self.current;
+            let to = (from..self.end).nth(stride).unwrap_or(self.end);
+            Some(from..to)
+        } else {
+            None
+        }
+    }
+
+    /// Notes that a block was worked off.
+    #[inline(always)]
+    pub fn advance(&mut self, block_end: T) {
+        self.current = block_end;
+    }
+}
+
+impl<T: Copy> SpanInclusive<T> {
+    /// What is left.
+    #[inline(always)]
+    pub fn rest(&self) -> RangeInclusive<T> {
+        self.current..=self.end
+    }
+}
+
+impl<T: Copy> SpanFrom<T> {
+    /// What is left.
+    #[inline(always)]
+    pub fn rest(&self) -> RangeFrom<T> {
+        self.current..
+    }
+}
+
+macro_rules! savable {
+    ($($position:ident)+) => {$(
+        impl<T: Serialize> $position<T> {
+            /// Saves the position.
+            #[cold]
+            pub fn put(&self, save: &mut Save, name: &'static str) {
+                save.put(name, self);
+            }
+        }
+    )+};
+}
+
+savable!(Span SpanInclusive SpanFrom);
+
+impl Save {
+    /// Saves the position of a loop that is not over a range.
+    #[cold]
+    pub fn put_index(&mut self, name: &'static str, index: usize) {
+        self.put(name, &(index as u64));
+    }
+}
+
+/// Goes on at element `index` of an iterator that was evaluated again.
+#[inline]
+pub fn skip_to<I: Iterator>(mut iterator: I, index: u64) -> I {
+    if let Some(before) = index.checked_sub(1) {
+        // An index that was saved was reached, so it fits.
+        let _ = iterator.nth(usize::try_from(before).unwrap_or(usize::MAX));
+    }
+    iterator
+}
+
+/// Which arm of a `match` a run took: one that holds no loop and is done, or one that does.
+pub enum Choice<D, A> {
+    /// The value of an arm without a checkpointed loop.
+    Done(D),
+    /// What the arm with the loop bound; the remaining arms nest here.
+    Arm(A),
+}

@@ -1,0 +1,181 @@
+//! One run of a handler, seen from the runtime.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use super::codec::StateReader;
+use super::outcome::Outcome;
+
+/// What the runtime gives to [`Context`](super::Context): recorded steps and the like.
+pub trait Services: Any + Send + Sync {}
+
+/// What the runtime wants from the next hook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Request {
+    /// Only note that a hook was passed, so that the runtime learns how far apart hooks are.
+    Report = 1,
+    /// Save the state and suspend.
+    Suspend = 2,
+}
+
+/// The hooks that answered so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reports {
+    /// How many requests were answered.
+    pub count: u64,
+    /// When the latest one was.
+    pub latest: Option<Instant>,
+}
+
+type Sink = Box<dyn FnOnce() -> io::Result<Box<dyn Write + Send>> + Send>;
+
+/// One run of a handler: from the start or from a saved point, until it returns or suspends.
+///
+/// Cheap to clone; the runtime holds one end, the handler's thread the other.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    flag: AtomicU8,
+    from: Mutex<Option<StateReader>>,
+    sink: Mutex<Option<Sink>>,
+    reports: Mutex<Reports>,
+    on_hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    services: OnceLock<Arc<dyn Services>>,
+    ended: Mutex<Option<Outcome>>,
+}
+
+/// The state behind these locks is valid between any two statements, so a panic elsewhere is no reason to stop.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// A run that goes on from the state in `from`, or from the start.
+    ///
+    /// `sink` is called at most once, on the handler's thread, when a checkpoint is due: it says
+    /// where the state is streamed.
+    pub fn new(
+        from: Option<Box<dyn Read + Send>>,
+        sink: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
+    ) -> Session {
+        let inner = Inner {
+            flag: AtomicU8::new(0),
+            from: Mutex::new(from.map(StateReader::new)),
+            sink: Mutex::new(Some(Box::new(sink))),
+            reports: Mutex::default(),
+            on_hook: OnceLock::new(),
+            services: OnceLock::new(),
+            ended: Mutex::default(),
+        };
+        Session { inner: Arc::new(inner) }
+    }
+
+    /// A run that is never asked for a checkpoint: what a handler called as an ordinary function has.
+    pub fn detached() -> Session {
+        Session::new(None, || Err(io::Error::other("this run has nowhere to save a checkpoint")))
+    }
+
+    /// Gives the run what `Context::step` needs. The first call counts.
+    #[must_use]
+    pub fn with_services(self, services: Arc<dyn Services>) -> Session {
+        let _ = self.inner.services.set(services);
+        self
+    }
+
+    /// Calls `on_hook` on the handler's thread whenever a hook answered a request. The first call counts.
+    #[must_use]
+    pub fn with_on_hook(self, on_hook: impl Fn() + Send + Sync + 'static) -> Session {
+        let _ = self.inner.on_hook.set(Box::new(on_hook));
+        self
+    }
+
+    /// Asks the next hook. A `Suspend` is not taken back by a later `Report`.
+    pub fn request(&self, what: Request) {
+        self.inner.flag.fetch_max(what as u8, Ordering::Relaxed);
+    }
+
+    /// Which requests were answered, and when.
+    pub fn reports(&self) -> Reports {
+        *lock(&self.inner.reports)
+    }
+
+    pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
+        self.inner.services.get().cloned()
+    }
+
+    pub(crate) fn flag(&self) -> &AtomicU8 {
+        &self.inner.flag
+    }
+
+    pub(crate) fn take_from(&self) -> Option<StateReader> {
+        lock(&self.inner.from).take()
+    }
+
+    pub(crate) fn take_sink(&self) -> Option<Sink> {
+        lock(&self.inner.sink).take()
+    }
+
+    /// Answers what was asked: true if the hook shall save and suspend.
+    pub(crate) fn answer(&self) -> bool {
+        let suspend = self.inner.flag.load(Ordering::Relaxed) == Request::Suspend as u8;
+        if !suspend {
+            // A `Suspend` that arrives meanwhile stays.
+            let _ = self.inner.flag.compare_exchange(
+                Request::Report as u8,
+                0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+        let mut reports = lock(&self.inner.reports);
+        reports.count += 1;
+        reports.latest = Some(Instant::now());
+        drop(reports);
+        if let Some(on_hook) = self.inner.on_hook.get() {
+            on_hook();
+        }
+        suspend
+    }
+
+    pub(crate) fn end(&self, outcome: Outcome) {
+        lock(&self.inner.ended).get_or_insert(outcome);
+    }
+
+    pub(crate) fn take_ended(&self) -> Option<Outcome> {
+        lock(&self.inner.ended).take()
+    }
+}
+
+thread_local! {
+    /// The session whose handler is about to start on this thread.
+    static STARTING: RefCell<Option<Session>> = const { RefCell::new(None) };
+}
+
+/// Offers the session to the handler that starts next on this thread, while this value lives.
+pub(crate) struct Starting;
+
+impl Starting {
+    pub(crate) fn offer(session: &Session) -> Starting {
+        STARTING.with_borrow_mut(|slot| *slot = Some(session.clone()));
+        Starting
+    }
+
+    /// The outermost handler takes the session; those it calls find none, and their hooks are inert.
+    pub(crate) fn take() -> Option<Session> {
+        STARTING.with_borrow_mut(Option::take)
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        drop(Starting::take());
+    }
+}

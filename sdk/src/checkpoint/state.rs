@@ -1,0 +1,146 @@
+//! Named, versioned state for handlers that save it explicitly.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::codec::{StateReader, Unreadable, incompatible, type_fingerprint};
+
+/// What a handler with `ctx: Context<S>` saves: it has a name, a version and a way from older versions.
+///
+/// Derive it with `#[derive(State)]`. Without attributes the name is the type's and the version 1.
+/// `#[state(name = "progress", version = 2, from = ProgressV1)]` together with
+/// `impl Migrate<ProgressV1> for Progress` reads what version 1 saved.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a state",
+    label = "not a state",
+    note = "help: add `#[derive(State, Default, Serialize, Deserialize)]` to `{Self}`"
+)]
+pub trait State: Serialize + DeserializeOwned + Default + 'static {
+    /// What the state is called in every one of its versions.
+    const NAME: &'static str;
+    /// Grows whenever the type changes in a way that old bytes would not fit.
+    const VERSION: u32;
+
+    /// Reads a saved state of this version or of one before it. `derive(State)` writes this.
+    ///
+    /// # Errors
+    /// The saved state has another name or a version that nothing migrates from.
+    #[doc(hidden)]
+    fn restore(saved: SavedState<'_>) -> Result<Self, SavedState<'_>> {
+        Err(saved)
+    }
+}
+
+/// Makes a newer version of a state from an older one.
+pub trait Migrate<Old>: Sized {
+    /// The state that means now what `old` meant then.
+    fn migrate(old: Old) -> Self;
+}
+
+/// A saved state whose version is to be found.
+pub struct SavedState<'a> {
+    name: String,
+    version: u32,
+    fingerprint: u64,
+    reader: &'a mut StateReader,
+    failed: Option<Unreadable>,
+}
+
+impl<'a> SavedState<'a> {
+    /// Reads it as `S` if it was saved as exactly that.
+    ///
+    /// # Errors
+    /// Gives itself back if it was not.
+    pub fn read<S: State>(mut self) -> Result<S, SavedState<'a>> {
+        if self.failed.is_some() || self.name != S::NAME || self.version != S::VERSION {
+            return Err(self);
+        }
+        if self.fingerprint != type_fingerprint::<S>() {
+            let saved = format!("version {} with other fields", self.version);
+            let present = format!("version {} with new ones; raise the version and migrate", S::VERSION);
+            self.failed = Some(incompatible(S::NAME, &saved, &present));
+            return Err(self);
+        }
+        match self.reader.raw(S::NAME) {
+            Ok(state) => Ok(state),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(self)
+            }
+        }
+    }
+}
+
+/// The point under which explicit state is saved.
+pub(crate) const STATE_POINT: u32 = 0;
+
+pub(crate) fn head<S: State>() -> (&'static str, u32, u64) {
+    (S::NAME, S::VERSION, type_fingerprint::<S>())
+}
+
+pub(crate) fn read<S: State>(mut reader: StateReader) -> Result<S, Unreadable> {
+    let (point, label): (u32, String) = reader.raw("the point")?;
+    if point != STATE_POINT {
+        return Err(incompatible(S::NAME, &format!("the loop `{label}`"), "state that the handler names"));
+    }
+    let (name, version, fingerprint): (String, u32, u64) = reader.raw("the state's version")?;
+    let (found_name, found_version) = (name.clone(), version);
+    let saved = SavedState { name, version, fingerprint, reader: &mut reader, failed: None };
+    let state = S::restore(saved).map_err(|saved| {
+        saved.failed.unwrap_or_else(|| {
+            let present = format!("`{}` version {}", S::NAME, S::VERSION);
+            incompatible(S::NAME, &format!("`{found_name}` version {found_version}"), &present)
+        })
+    })?;
+    reader.finish()?;
+    Ok(state)
+}
+
+macro_rules! plain_states {
+    ($($of:ty),+) => {$(
+        impl State for $of {
+            const NAME: &'static str = stringify!($of);
+            const VERSION: u32 = 1;
+            fn restore(saved: SavedState<'_>) -> Result<Self, SavedState<'_>> {
+                saved.read()
+            }
+        }
+    )+};
+}
+
+plain_states!(
+    (),
+    bool,
+    char,
+    u8,
+    u16,
+    u32,
+    u64,
+    u128,
+    usize,
+    i8,
+    i16,
+    i32,
+    i64,
+    i128,
+    isize,
+    f32,
+    f64,
+    String
+);
+
+impl<T: State> State for Vec<T> {
+    const NAME: &'static str = "Vec";
+    const VERSION: u32 = T::VERSION;
+    fn restore(saved: SavedState<'_>) -> Result<Self, SavedState<'_>> {
+        saved.read()
+    }
+}
+
+impl<T: State> State for Option<T> {
+    const NAME: &'static str = "Option";
+    const VERSION: u32 = T::VERSION;
+    fn restore(saved: SavedState<'_>) -> Result<Self, SavedState<'_>> {
+        saved.read()
+    }
+}
