@@ -1,0 +1,28 @@
+# Outlives the platform by a moment and ends what it started. Told on standard input which process groups run; at its
+# end, however the platform ended, kills them, then whatever else carries the platform's mark in its environment
+# (descendants that left their group, a process that was just being started), and removes the platform's files.
+# $1: the platform's folder; $2: its mark.
+trap '' HUP INT TERM QUIT
+groups=' '
+clean=
+while read -r word group; do
+    case $word in
+    add) groups="$groups$group " ;;
+    remove) case $groups in *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;; esac ;;
+    clean) clean=yes ;;
+    esac
+done
+for group in $groups; do
+    kill -KILL -- "-$group"
+done
+sweep() {
+    grep -lsF -e "$2" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+        kill -KILL "$pid"
+    done
+}
+sweep "$@"
+if [ -z "$clean" ]; then
+    sleep 0.1
+    sweep "$@"
+fi
+rm -rf -- "$1"
