@@ -38,10 +38,10 @@ pub fn checkpoint(id: &ExecutionId, name: &str) -> String {
     format!("{EXECUTIONS}/{id}/checkpoints/{name}")
 }
 
-/// A checkpoint's name: who wrote it, its place in that epoch, and its content, so that it is never overwritten.
-pub fn checkpoint_name(epoch: u64, nonce: Nonce, sequence: u64, hash: &str) -> String {
-    let content = hash.get(..16).unwrap_or(hash);
-    format!("{epoch:06}-{sequence:04}-{nonce}-{content}")
+/// A checkpoint's name: who wrote it, its place among that delivery's, and the attempt to store it, so that it is never
+/// overwritten. The log says which content it must have.
+pub fn checkpoint_name(epoch: u64, nonce: Nonce, sequence: u64, attempt: u32) -> String {
+    format!("{epoch:06}-{nonce}-{sequence:04}-{attempt}")
 }
 
 /// The segment of step results that one owner appends to.

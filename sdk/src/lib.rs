@@ -1,8 +1,54 @@
-//! To come.
+//! Serverless functions in Rust that outlive their platform's time limit.
+//!
+//! `#[handler]` makes a function deployable, `#[checkpoint]` on a loop lets it go on in another invocation: it saves its
+//! state before the limit, invokes itself again, continues at the next iteration, and gives one result.
+//!
+//! ```no_run
+//! use limitless_faas::handler;
+//!
+//! /// The prime factors of `n`, smallest first.
+//! #[handler]
+//! fn factors(n: u64) -> Vec<u64> {
+//!     let mut rest = n;
+//!     let mut found = Vec::new();
+//!     #[checkpoint]
+//!     for d in 2..=n.isqrt() {
+//!         while rest % d == 0 {
+//!             found.push(d);
+//!             rest /= d;
+//!         }
+//!     }
+//!     if rest > 1 {
+//!         found.push(rest);
+//!     }
+//!     found
+//! }
+//!
+//! fn main() {
+//!     limitless_faas::serve!(factors);
+//! }
+//! ```
+//!
+//! `cargo faas run factors --input '{"n": 360}' --time-limit 2s` runs it on this machine. [`Context`] gives a handler
+//! recorded steps and named state.
 
 pub mod checkpoint;
+mod config;
+mod engine;
+mod error;
 pub mod handler;
+mod runtime;
+mod serve;
+mod step;
 
 pub use checkpoint::{Context, Migrate, State};
+pub use error::{Error, Result};
 pub use handler::Handler;
+pub use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
 pub use limitless_faas_macros::{State, handler};
+
+/// What the macros' expansions call.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::serve::serve;
+}

@@ -30,6 +30,11 @@ impl Log {
         &self.execution
     }
 
+    /// The store it stands in.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
     /// The entry with this number, or none where the log ends before it.
     ///
     /// # Errors
@@ -150,6 +155,25 @@ impl Log {
         std::io::Read::read_to_string(&mut blob, &mut text)
             .map_err(|error| Failure::new(Code::Damaged, format!("failed to read {key}: {error}")))?;
         Ok(text)
+    }
+
+    /// Stores JSON that is too large for an entry. It is no error if it is there already.
+    ///
+    /// # Errors
+    /// As [`Log::entry`].
+    pub async fn store_json(&self, name: &str, json: String) -> Result<(), Failure> {
+        let key = Key::new(name).map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))?;
+        let mut blob = self.store.write_blob(&key).await.map_err(|error| failure(&error))?;
+        let stored = tokio::task::spawn_blocking(move || {
+            std::io::Write::write_all(&mut blob, json.as_bytes())
+                .map_err(|error| StoreError::unknown_outcome(error.to_string()))?;
+            blob.finish()
+        });
+        match stored.await {
+            Ok(Err(error)) if error.kind() != StoreErrorKind::Conflict => Err(failure(&error)),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Failure::new(Code::StoreAway, format!("storing {key} was interrupted"))),
+        }
     }
 
     fn key(&self, number: u64) -> Result<Key, Failure> {

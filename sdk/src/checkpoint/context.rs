@@ -30,7 +30,6 @@ impl<S> Context<S> {
         Context { session, state: PhantomData }
     }
 
-    #[allow(dead_code, reason = "steps are built on it")]
     pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
         self.session.services()
     }

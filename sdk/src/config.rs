@@ -1,0 +1,134 @@
+//! What the environment says about this function process.
+//!
+//! Everything a deployment can set stands here, so that nothing else reads the environment.
+
+use std::env;
+use std::time::Duration;
+
+use limitless_faas_core::pace::Policy;
+
+/// The settings of one function process.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// `LIMITLESS_STORE`: the store's URL. Without it only functions that end in their first invocation work.
+    pub(crate) store_url: Option<String>,
+    /// `LIMITLESS_STORE_FAULTS`: makes the store fail on purpose.
+    pub(crate) store_faults: Option<String>,
+    /// `LIMITLESS_HANDLER`: the handler this deployment serves, where the binary has several.
+    pub(crate) handler: Option<String>,
+    /// `__OW_API_HOST`: OpenWhisk's REST API.
+    pub(crate) api_host: Option<String>,
+    /// `LIMITLESS_GATEWAY_URL`: OpenFaaS's gateway.
+    pub(crate) gateway_url: Option<String>,
+    /// `LIMITLESS_FUNCTION`: the name under which OpenFaaS invokes this deployment; otherwise the handler's.
+    pub(crate) function: Option<String>,
+    /// `LIMITLESS_TIME_LIMIT_MS`, or `exec_timeout`: the time limit where requests carry no deadline.
+    pub(crate) time_limit: Duration,
+    /// `LIMITLESS_WATCHDOG_TOKEN`: what a platform proves with that an earlier delivery's process is dead.
+    pub(crate) watchdog_token: Option<String>,
+    /// `PORT`, default 8080.
+    pub(crate) port: u16,
+    /// Limits and margins; `LIMITLESS_MAX_INVOCATIONS` caps an execution's invocations.
+    pub(crate) policy: Policy,
+}
+
+/// of-watchdog's default, which applies where nobody says otherwise.
+const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
+const DEFAULT_PORT: u16 = 8080;
+
+/// A variable that says something this process can't use.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name} is `{value}`, expected {expected}")]
+pub(crate) struct ConfigError {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl Config {
+    /// Reads the environment of this process.
+    pub(crate) fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// The time limit where requests carry no deadline, in milliseconds.
+    pub(crate) fn time_limit_ms(&self) -> u64 {
+        u64::try_from(self.time_limit.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the platform vouches that whoever worked on this delivery before is dead.
+    pub(crate) fn is_vouched(&self, headers: &hyper::HeaderMap) -> bool {
+        let claimed = headers.get("x-limitless-owner-dead").map(hyper::header::HeaderValue::as_bytes);
+        let token = self.watchdog_token.as_ref().map(String::as_bytes);
+        // Hashes are compared, so that the time it takes says nothing about the token.
+        claimed.is_some() && claimed.map(blake3::hash) == token.map(blake3::hash)
+    }
+
+    fn from_lookup(get: impl Fn(&'static str) -> Option<String>) -> Result<Self, ConfigError> {
+        let mut policy = Policy::default();
+        if let Some(most) = parsed(&get, "LIMITLESS_MAX_INVOCATIONS", "a number", |text| text.parse().ok())? {
+            policy.max_invocations = most;
+        }
+        let limit_ms =
+            parsed(&get, "LIMITLESS_TIME_LIMIT_MS", "milliseconds such as 60000", |text| text.parse().ok())?;
+        let exec_timeout =
+            parsed(&get, "exec_timeout", "a duration such as `1m30s`", crate::runtime::parse_go_duration)?;
+        Ok(Self {
+            store_url: get("LIMITLESS_STORE"),
+            store_faults: get("LIMITLESS_STORE_FAULTS"),
+            handler: get("LIMITLESS_HANDLER"),
+            api_host: get("__OW_API_HOST"),
+            gateway_url: get("LIMITLESS_GATEWAY_URL"),
+            function: get("LIMITLESS_FUNCTION"),
+            time_limit: limit_ms.map(Duration::from_millis).or(exec_timeout).unwrap_or(DEFAULT_TIME_LIMIT),
+            watchdog_token: get("LIMITLESS_WATCHDOG_TOKEN"),
+            port: parsed(&get, "PORT", "a port number", |text| text.parse().ok())?.unwrap_or(DEFAULT_PORT),
+            policy,
+        })
+    }
+}
+
+fn parsed<T>(
+    get: impl Fn(&'static str) -> Option<String>,
+    name: &'static str,
+    expected: &'static str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ConfigError> {
+    let Some(value) = get(name) else { return Ok(None) };
+    match parse(&value) {
+        Some(parsed) => Ok(Some(parsed)),
+        None => Err(ConfigError { name, value, expected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_set_gives_the_platforms_defaults() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.port, 8080);
+        assert_eq!(config.time_limit, Duration::from_secs(30));
+        assert!(config.store_url.is_none());
+    }
+
+    #[test]
+    fn the_limit_written_at_deploy_time_goes_before_exec_timeout() {
+        let both = [("exec_timeout", "1m"), ("LIMITLESS_TIME_LIMIT_MS", "2000")];
+        assert_eq!(config(&both).unwrap().time_limit, Duration::from_secs(2));
+        assert_eq!(config(&both[..1]).unwrap().time_limit, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_value_that_makes_no_sense_is_named() {
+        let error = config(&[("PORT", "eighty")]).unwrap_err();
+        assert_eq!(error.to_string(), "environment variable PORT is `eighty`, expected a port number");
+    }
+}

@@ -1,0 +1,256 @@
+//! The handler's own thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
+use limitless_faas_store::Log;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, mpsc};
+
+use super::saving::{Saving, Target};
+use super::state::{Envelope, State};
+use super::{Steps, no_store};
+use crate::checkpoint::{Outcome, Request, Session};
+use crate::handler::HandlerDef;
+
+/// What a run of the handler says, and which run.
+pub(super) struct RunEvent {
+    pub(super) generation: u64,
+    pub(super) event: Event,
+    /// A small state that was saved, kept so that going on needs no read.
+    pub(super) envelope: Option<Envelope>,
+}
+
+/// One run of the handler, from outside.
+#[derive(Clone)]
+pub(super) struct Run {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    generation: u64,
+    to: mpsc::UnboundedSender<RunEvent>,
+    handler: &'static HandlerDef,
+    log: Option<Log>,
+    execution: ExecutionId,
+    nonce: Nonce,
+    /// What the hook was asked, until there is a session to ask.
+    wanted: std::sync::Mutex<(Option<Session>, Option<Request>)>,
+    is_abandoned: AtomicBool,
+    abandoned: Notify,
+    /// When the hook began to save.
+    saving_since: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Counts the checkpoints of this process, so that no two blobs share a name.
+static SEQUENCE: AtomicU64 = AtomicU64::new(0);
+
+/// As much as the main thread of a program usually has.
+const STACK_BYTES: usize = 8 << 20;
+
+type Prepared = (String, Option<State>, u64, Arc<Steps>);
+
+impl Run {
+    pub(super) fn new(
+        generation: u64,
+        to: mpsc::UnboundedSender<RunEvent>,
+        handler: &'static HandlerDef,
+        log: Option<Log>,
+        delivery: &Delivery,
+    ) -> Self {
+        let inner = Inner {
+            generation,
+            to,
+            handler,
+            log,
+            execution: delivery.execution.clone(),
+            nonce: delivery.nonce,
+            wanted: std::sync::Mutex::default(),
+            is_abandoned: AtomicBool::new(false),
+            abandoned: Notify::new(),
+            saving_since: std::sync::Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Asks the hook to say that it was passed.
+    pub(super) fn report(&self) {
+        self.ask(Request::Report);
+    }
+
+    /// Asks the hook to save and suspend.
+    pub(super) fn suspend(&self) {
+        self.ask(Request::Suspend);
+    }
+
+    /// Stops the handler at its next hook or wait; nothing more is heard of it.
+    pub(super) fn abandon(&self) {
+        self.inner.is_abandoned.store(true, Ordering::Relaxed);
+        self.inner.abandoned.notify_one();
+        self.ask(Request::Suspend);
+    }
+
+    fn ask(&self, request: Request) {
+        let mut wanted = lock(&self.inner.wanted);
+        match &wanted.0 {
+            Some(session) => session.request(request),
+            None => wanted.1 = wanted.1.max(Some(request)),
+        }
+    }
+
+    /// Prepares on the process's runtime, then computes on a thread of its own.
+    pub(super) fn start(&self, prepare: impl Future<Output = Result<Prepared, Failure>> + Send + 'static) {
+        let run = self.clone();
+        tokio::spawn(async move {
+            match prepare.await {
+                Ok(prepared) => run.spawn(prepared),
+                // Nothing has happened yet: the execution is given back as it was.
+                Err(failure) => run.tell(Event::Finished(Finished::Damaged(failure)), None),
+            }
+        });
+    }
+
+    fn spawn(self, prepared: Prepared) {
+        let runtime = tokio::runtime::Handle::current();
+        let name = self.inner.handler.name.to_owned();
+        let run = self.clone();
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
+        if let Err(error) = thread.spawn(move || run.compute(prepared, &runtime)) {
+            let failure = Failure::new(Code::NotConfigured, format!("no thread for the handler: {error}"));
+            self.tell(Event::Finished(Finished::Damaged(failure)), None);
+        }
+    }
+
+    fn compute(self, (input, state, epoch, steps): Prepared, runtime: &tokio::runtime::Handle) {
+        let saving = Saving::new(self.header(epoch), self.inner.log.clone(), runtime.clone());
+        let session = self.session(state, &saving, steps.clone());
+        let outcome = match RawValue::from_string(input) {
+            Ok(input) => self.run(&session, &input),
+            Err(error) => Outcome::BadInput { message: error.to_string() },
+        };
+        let (event, envelope) = self.event(outcome, saving, &steps);
+        self.tell(event, envelope);
+    }
+
+    fn session(&self, state: Option<State>, saving: &Saving, steps: Arc<Steps>) -> Session {
+        let (run, target) = (self.clone(), saving.target());
+        let from = state.map(|state| Box::new(state) as Box<dyn std::io::Read + Send>);
+        let session = Session::new(from, move || run.open(target)).with_services(steps);
+        let reporting = self.clone();
+        let session = session.with_on_hook(move || reporting.tell(Event::HookPassed, None));
+        let mut wanted = lock(&self.inner.wanted);
+        if let Some(request) = wanted.1.take() {
+            session.request(request);
+        }
+        wanted.0 = Some(session.clone());
+        session
+    }
+
+    /// The hook wants to save.
+    fn open(&self, target: Target) -> std::io::Result<Box<dyn std::io::Write + Send>> {
+        if self.inner.is_abandoned.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("this invocation no longer drives the execution"));
+        }
+        *lock(&self.inner.saving_since) = Some(Instant::now());
+        Ok(Box::new(target))
+    }
+
+    fn run(&self, session: &Session, input: &RawValue) -> Outcome {
+        if !self.inner.handler.is_async {
+            return session.run_definition(self.inner.handler, input);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                return Outcome::Panicked { message: format!("no runtime for the handler: {error}") };
+            }
+        };
+        let mut running = std::pin::pin!(session.run_definition_async(self.inner.handler, input));
+        let mut abandoned = std::pin::pin!(self.inner.abandoned.notified());
+        runtime.block_on(std::future::poll_fn(|cx| {
+            if abandoned.as_mut().poll(cx).is_ready() {
+                let message = "this invocation no longer drives the execution".to_owned();
+                return std::task::Poll::Ready(Outcome::Panicked { message });
+            }
+            running.as_mut().poll(cx)
+        }))
+    }
+
+    fn header(&self, epoch: u64) -> limitless_faas_core::checkpoint::Header {
+        super::state::header(
+            self.inner.handler,
+            &self.inner.execution,
+            epoch,
+            self.inner.nonce,
+            SEQUENCE.fetch_add(1, Ordering::Relaxed),
+        )
+    }
+
+    fn event(&self, outcome: Outcome, saving: Saving, steps: &Steps) -> (Event, Option<Envelope>) {
+        let failed = |code, message| Event::Finished(Finished::Failed(Failure::new(code, message)));
+        let event = match outcome {
+            Outcome::Returned(Ok(json)) => Event::Finished(Finished::Returned(json.get().to_owned())),
+            Outcome::Returned(Err(error)) => match steps.take_fatal() {
+                Some(failure) => Event::Finished(Finished::Failed(failure)),
+                None => failed(Code::Application, error.message),
+            },
+            Outcome::Suspended(point) => return self.finish(saving, steps, &point.to_string()),
+            Outcome::Panicked { message } => {
+                failed(Code::Panicked, format!("the handler panicked: {message}"))
+            }
+            Outcome::BadInput { message } => failed(Code::BadInput, message),
+            Outcome::SaveFailed { point, source } => {
+                Event::SaveFailed(save_failure(&point.to_string(), &source))
+            }
+            Outcome::Incompatible(what) => Event::Finished(Finished::Incompatible(Failure::new(
+                Code::Incompatible,
+                super::state::incompatible(self.inner.handler.name, &what.to_string()),
+            ))),
+            Outcome::Damaged { message } => {
+                Event::Finished(Finished::Damaged(Failure::new(Code::Damaged, message)))
+            }
+        };
+        (event, None)
+    }
+
+    /// The handler has stopped; its state becomes durable.
+    fn finish(&self, saving: Saving, steps: &Steps, site: &str) -> (Event, Option<Envelope>) {
+        if self.inner.log.is_none() {
+            return (Event::SaveFailed(no_store()), None);
+        }
+        let since = lock(&self.inner.saving_since).unwrap_or_else(Instant::now);
+        match saving.finish() {
+            Ok((mut saved, envelope)) => {
+                saved.steps = steps.length();
+                site.clone_into(&mut saved.site);
+                saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                (Event::Suspended(Snapshot { saved }), envelope)
+            }
+            Err(failure) => (Event::SaveFailed(failure), None),
+        }
+    }
+
+    fn tell(&self, event: Event, envelope: Option<Envelope>) {
+        if self.inner.is_abandoned.load(Ordering::Relaxed) {
+            return;
+        }
+        // Nobody listens any more where the delivery has its answer.
+        let _ = self.inner.to.send(RunEvent { generation: self.inner.generation, event, envelope });
+    }
+}
+
+/// A store that does not take the state is worth another try; a state that can't be encoded is not.
+fn save_failure(site: &str, source: &std::io::Error) -> Failure {
+    match source.get_ref().and_then(|inner| inner.downcast_ref::<limitless_faas_store::StoreError>()) {
+        Some(error) => limitless_faas_store::log::failure(error),
+        None => Failure::new(Code::SaveFailed, format!("the state at {site} can't be saved: {source}")),
+    }
+}
+
+pub(super) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

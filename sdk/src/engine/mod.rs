@@ -1,0 +1,223 @@
+//! Performs what [`Invocation`](limitless_faas_core::invocation::Invocation) decides.
+//!
+//! The core says *what*; this module does it: reads and creates log entries, runs the handler on a thread of its own,
+//! saves what its hook gives, invokes successors. It knows no platform.
+
+mod drive;
+mod handler;
+mod saving;
+mod state;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use limitless_faas_core::invocation::{Answer, Call, Delivery};
+use limitless_faas_core::log::{Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
+use limitless_faas_store::{Log, Store, open_with_faults};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::handler::HandlerDef;
+use crate::runtime::outgoing::{Outgoing, Successor};
+
+pub(crate) use drive::note;
+pub(crate) use state::fingerprint;
+pub(crate) use steps::{Step, Steps};
+
+/// A call as a platform's contract understood it.
+pub(crate) struct Incoming {
+    /// The handler it asks for.
+    pub(crate) handler: &'static HandlerDef,
+    /// What it asks.
+    pub(crate) asked: Asked,
+    /// What the platform calls it.
+    pub(crate) activation: String,
+    /// When it came, µs since 1970.
+    pub(crate) received_us: u64,
+    /// When the platform kills, ms since 1970.
+    pub(crate) deadline_ms: u64,
+    /// The platform vouches that whoever worked on it before is dead.
+    pub(crate) is_owner_dead: bool,
+    /// How to invoke the successor.
+    pub(crate) successor: Successor,
+    /// What the platform says of this run, by the names it uses.
+    pub(crate) vars: BTreeMap<String, String>,
+}
+
+/// What a call asks.
+pub(crate) enum Asked {
+    /// Run the handler.
+    First { execution: ExecutionId, input: Value, is_durable: bool, callback: Option<String> },
+    /// Go on with an execution.
+    Resume { execution: ExecutionId, entry: Option<u64> },
+}
+
+/// What the caller is to be told.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The result's JSON.
+    Result(String),
+    /// The execution failed for good.
+    Failed(Failure),
+    /// It goes on in another invocation, or waits for one.
+    Running { execution: ExecutionId, note: Option<Failure> },
+    /// This call could do nothing.
+    Refused(Failure),
+}
+
+/// The part of a function process that outlives single calls.
+pub(crate) struct Engine {
+    config: Config,
+    handlers: &'static [&'static HandlerDef],
+    outgoing: Outgoing,
+    was_used: AtomicBool,
+    stopping: watch::Sender<bool>,
+}
+
+/// Microseconds since 1970. A clock before that counts as 1970.
+pub(crate) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An id for a call that has none of its own.
+pub(crate) fn random_execution() -> ExecutionId {
+    ExecutionId::from_random(random())
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // The kernel's generator fails on no system this runs on; should it, the clock and this address still differ
+    // between deliveries, which is all that a nonce is for.
+    if getrandom::fill(&mut bytes).is_err() {
+        let seed =
+            blake3::hash(format!("{} {:p} {}", now_us(), &raw const bytes, std::process::id()).as_bytes());
+        bytes.iter_mut().zip(seed.as_bytes()).for_each(|(byte, seed)| *byte = *seed);
+    }
+    bytes
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config, handlers: &'static [&'static HandlerDef]) -> Self {
+        Self {
+            config,
+            handlers,
+            outgoing: Outgoing::default(),
+            was_used: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn handler_names(&self) -> Vec<&'static str> {
+        self.handlers.iter().map(|handler| handler.name).collect()
+    }
+
+    /// The handler that a deployment of this name serves: the configured one, the only one, or the one of that name.
+    pub(crate) fn handler_for(&self, name: &str) -> Result<&'static HandlerDef, Failure> {
+        let wanted = match (&self.config.handler, self.handlers) {
+            (Some(configured), _) => configured.as_str(),
+            (None, [only]) => return Ok(only),
+            (None, _) => name,
+        };
+        self.handlers.iter().find(|handler| handler.name == wanted).copied().ok_or_else(|| {
+            let names = self.handler_names().join(", ");
+            let message =
+                format!("there is no handler `{wanted}` here (there is: {names}); set LIMITLESS_HANDLER to one of them");
+            Failure::new(Code::UnknownHandler, message)
+        })
+    }
+
+    /// Says that the process shall end: running handlers save and hand over.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    /// One delivery, from its arrival to its answer.
+    pub(crate) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Reply {
+        let (delivery, input) = self.delivery(&incoming);
+        let execution = delivery.execution.clone();
+        let log = match self.log(&execution) {
+            Ok(log) => log,
+            Err(failure) => return Reply::Refused(failure),
+        };
+        let answer = drive::Drive::new(self.clone(), incoming, delivery, input, log.clone()).run().await;
+        match answer {
+            Answer::Running { note } => Reply::Running { execution, note },
+            Answer::Failed(failure) => Reply::Failed(failure),
+            Answer::Refused(failure) => Reply::Refused(failure),
+            Answer::Result(Stored::Json(json)) => Reply::Result(json),
+            Answer::Result(stored) => match log {
+                Some(log) => log.json(&stored).await.map_or_else(Reply::Refused, Reply::Result),
+                None => Reply::Refused(no_store()),
+            },
+        }
+    }
+
+    /// The store is opened anew for each delivery: nothing of one execution can leak into another, and a folder that
+    /// appears later is found.
+    fn log(&self, execution: &ExecutionId) -> Result<Option<Log>, Failure> {
+        let Some(url) = &self.config.store_url else { return Ok(None) };
+        let store: Arc<dyn Store> = open_with_faults(url, self.config.store_faults.as_deref())
+            .map_err(|error| limitless_faas_store::log::failure(&error))?;
+        Ok(Some(Log::new(store, execution.clone())))
+    }
+
+    fn delivery(&self, incoming: &Incoming) -> (Delivery, Option<String>) {
+        let nonce = Nonce::from_random(random());
+        let (execution, call, input) = match &incoming.asked {
+            Asked::Resume { execution, entry } => (execution.clone(), Call::Resume { entry: *entry }, None),
+            Asked::First { execution, input, is_durable, callback } => {
+                let json = input.to_string();
+                let origin = Origin { input: described(execution, nonce, &json), callback: callback.clone() };
+                (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(json))
+            }
+        };
+        let driver = Driver {
+            activation: incoming.activation.clone(),
+            received_us: incoming.received_us,
+            limit_ms: incoming.deadline_ms.saturating_sub(incoming.received_us / 1000),
+            cold: !self.was_used.swap(true, Ordering::Relaxed),
+        };
+        let delivery = Delivery {
+            execution,
+            handler: incoming.handler.name.to_owned(),
+            nonce,
+            call,
+            deadline_ms: incoming.deadline_ms,
+            driver,
+            is_owner_dead: incoming.is_owner_dead,
+            policy: self.config.policy.clone(),
+        };
+        (delivery, input)
+    }
+}
+
+/// The input as the log has it: a large one stands under a key of its own, written when the log begins.
+fn described(execution: &ExecutionId, nonce: Nonce, json: &str) -> Input {
+    let digest = blake3::hash(json.as_bytes()).to_hex().to_string();
+    let stored = if json.len() <= RESULT_INLINE_LIMIT {
+        Stored::Json(json.to_owned())
+    } else {
+        Stored::Key(key::input(execution, nonce))
+    };
+    Input { digest, stored }
+}
+
+fn no_store() -> Failure {
+    let message = "this function has to save its state and has no store: set LIMITLESS_STORE to a URL such as \
+                   file:/var/lib/limitless";
+    Failure::new(Code::NotConfigured, message)
+}

@@ -1,0 +1,287 @@
+//! Recorded steps: what ran once and shall not run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use limitless_faas_core::invocation::{Event, Given};
+use limitless_faas_core::log::{Saved, Segment};
+use limitless_faas_core::segment::{Record, decode};
+use limitless_faas_core::{Code, Failure, Nonce, key};
+use limitless_faas_store::{Key, Log};
+use tokio::sync::{mpsc, watch};
+
+use super::handler::{RunEvent, lock};
+use super::{no_store, now_us};
+use crate::checkpoint::Services;
+
+/// The steps of one delivery.
+pub(crate) struct Steps {
+    log: Option<Log>,
+    nonce: Nonce,
+    to: mpsc::UnboundedSender<RunEvent>,
+    vars: BTreeMap<String, String>,
+    known: Mutex<Known>,
+    /// Held while a record is being appended: a segment has one writer, and it writes in order.
+    appending: tokio::sync::Mutex<()>,
+    /// The end of the lease, once the log has begun.
+    allowed: watch::Sender<Option<u64>>,
+}
+
+#[derive(Default)]
+struct Known {
+    generation: u64,
+    epoch: u64,
+    is_loaded: bool,
+    records: Vec<Placed>,
+    /// Results that the handler, gone back to its last checkpoint, will ask for again.
+    replay: BTreeMap<String, Vec<u8>>,
+    /// Keys that were used up to the last checkpoint, or since.
+    used: BTreeSet<String>,
+    /// Length of our own segment, and how many records it has.
+    length: u64,
+    sequence: u64,
+    fatal: Option<Failure>,
+}
+
+/// A record and where it stands.
+struct Placed {
+    epoch: u64,
+    end: u64,
+    key: String,
+    value: Vec<u8>,
+}
+
+/// What a step begins with.
+pub(crate) enum Step {
+    /// It ran before; this is its encoded result.
+    Recorded(Vec<u8>),
+    /// It is to run now.
+    Fresh,
+}
+
+impl Services for Steps {}
+
+impl Steps {
+    pub(super) fn new(
+        log: Option<Log>,
+        nonce: Nonce,
+        to: mpsc::UnboundedSender<RunEvent>,
+        vars: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            log,
+            nonce,
+            to,
+            vars,
+            known: Mutex::default(),
+            appending: tokio::sync::Mutex::default(),
+            allowed: watch::Sender::new(None),
+        }
+    }
+
+    /// What the platform calls `name` for this run.
+    pub(crate) fn var(&self, name: &str) -> Option<String> {
+        self.vars.get(name).cloned()
+    }
+
+    /// Length of our own segment.
+    pub(super) fn length(&self) -> u64 {
+        lock(&self.known).length
+    }
+
+    /// How long a lost owner's segment is. From here on nothing that it may still append counts.
+    pub(super) async fn measure(&self, segment: &Segment) -> Result<u64, Failure> {
+        let log = self.log.as_ref().ok_or_else(no_store)?;
+        Ok(read_segment(log, segment).await?.map_or(0, |bytes| bytes.len() as u64))
+    }
+
+    /// Prepares for a run that begins where `given` says.
+    pub(super) async fn load(&self, given: &Given, generation: u64) -> Result<(), Failure> {
+        if !lock(&self.known).is_loaded {
+            let records = self.read_segments(&given.segments).await?;
+            let mut known = lock(&self.known);
+            known.records = records;
+            known.is_loaded = true;
+        }
+        let mut known = lock(&self.known);
+        known.generation = generation;
+        known.epoch = given.epoch;
+        known.go_back_to(given.from.as_ref());
+        Ok(())
+    }
+
+    async fn read_segments(&self, segments: &[Segment]) -> Result<Vec<Placed>, Failure> {
+        let mut records = Vec::new();
+        let others = segments.iter().filter(|segment| segment.nonce != self.nonce);
+        for segment in others {
+            let log = self.log.as_ref().ok_or_else(no_store)?;
+            let bytes = read_segment(log, segment).await?.unwrap_or_default();
+            let placed = decode(&bytes, segment.length.unwrap_or(0));
+            records.extend(placed.into_iter().map(|placed| Placed {
+                epoch: segment.epoch,
+                end: placed.end,
+                key: placed.record.key,
+                value: placed.record.value,
+            }));
+        }
+        Ok(records)
+    }
+
+    /// The log has begun, and steps may be recorded.
+    pub(super) fn allow(&self, lease_until_ms: u64) {
+        self.allowed.send_replace(Some(lease_until_ms));
+    }
+
+    /// What a handler must not survive, whatever it made of the error.
+    pub(super) fn take_fatal(&self) -> Option<Failure> {
+        lock(&self.known).fatal.take()
+    }
+
+    /// Begins the step with this key.
+    ///
+    /// # Errors
+    /// [`Code::StepRepeated`] where the key was used before.
+    pub(crate) fn begin(&self, key: &str) -> Result<Step, Failure> {
+        let mut known = lock(&self.known);
+        if !known.used.insert(key.to_owned()) {
+            let message = format!(
+                "the step key `{key}` was used twice in one execution; a key names one step, so put what differs into \
+                 it, such as the number of the iteration"
+            );
+            return Err(known.fatal(Failure::new(Code::StepRepeated, message)));
+        }
+        Ok(known.replay.remove(key).map_or(Step::Fresh, Step::Recorded))
+    }
+
+    /// Waits until the log has begun.
+    pub(crate) async fn ready(&self) -> Result<(), Failure> {
+        if self.log.is_none() {
+            return Err(lock(&self.known).fatal(no_store()));
+        }
+        let mut allowed = self.allowed.subscribe();
+        if allowed.borrow().is_none() {
+            let generation = lock(&self.known).generation;
+            let _ = self.to.send(RunEvent { generation, event: Event::StepWanted, envelope: None });
+        }
+        // Where the log can't be begun the delivery ends, and this handler with it.
+        if allowed.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+
+    /// Records a result, durably.
+    ///
+    /// # Errors
+    /// [`Code::StoreAway`] where it could not be recorded while the execution was ours: the handler ends, and the execution
+    /// goes on from its last checkpoint.
+    pub(crate) async fn record(&self, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        let lease_until_ms = (*self.allowed.borrow()).unwrap_or(0);
+        let _in_order = self.appending.lock().await;
+        let (record, at, epoch) = {
+            let known = lock(&self.known);
+            let record = Record { sequence: known.sequence, key: key.to_owned(), value };
+            (record, known.length, known.epoch)
+        };
+        let bytes = record
+            .encode()
+            .map_err(|error| lock(&self.known).fatal(Failure::new(Code::SaveFailed, error.to_string())))?;
+        let length = self.append(epoch, at, bytes.into(), lease_until_ms).await?;
+        // Acknowledged only while the lease lasts: after it a successor may have sealed the segment.
+        if now_us() / 1000 >= lease_until_ms {
+            return Err(lock(&self.known).fatal(lease_over(key)));
+        }
+        let mut known = lock(&self.known);
+        known.length = length;
+        known.sequence += 1;
+        known.records.push(Placed { epoch, end: length, key: record.key, value: record.value });
+        Ok(())
+    }
+
+    async fn append(&self, epoch: u64, at: u64, bytes: Bytes, lease_until_ms: u64) -> Result<u64, Failure> {
+        let log = self.log.as_ref().ok_or_else(no_store)?;
+        let name = key::segment(log.id(), epoch, self.nonce);
+        let key = Key::new(&name).map_err(|error| Failure::new(Code::NotConfigured, error.to_string()))?;
+        let mut wait = Duration::from_millis(5);
+        loop {
+            let error = match log.store().append(&key, at, bytes.clone()).await {
+                Ok(length) => return Ok(length),
+                Err(error) => error,
+            };
+            let is_over = now_us() / 1000 >= lease_until_ms;
+            if !error.is_retryable() || is_over {
+                let failure = limitless_faas_store::log::failure(&error);
+                return Err(lock(&self.known).fatal(Failure::new(Code::StoreAway, failure.message)));
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(500));
+        }
+    }
+}
+
+impl Known {
+    /// What a handler that goes on from this checkpoint has behind it, and what it will meet again.
+    fn go_back_to(&mut self, from: Option<&Saved>) {
+        let is_behind = |placed: &Placed| {
+            from.is_some_and(|from| {
+                placed.epoch < from.epoch || (placed.epoch == from.epoch && placed.end <= from.steps)
+            })
+        };
+        let (behind, ahead): (Vec<_>, Vec<_>) = self.records.iter().partition(|placed| is_behind(placed));
+        self.used = behind.into_iter().map(|placed| placed.key.clone()).collect();
+        self.replay = ahead.into_iter().map(|placed| (placed.key.clone(), placed.value.clone())).collect();
+    }
+
+    fn fatal(&mut self, failure: Failure) -> Failure {
+        self.fatal.get_or_insert(failure).clone()
+    }
+}
+
+fn lease_over(key: &str) -> Failure {
+    Failure::new(
+        Code::StoreAway,
+        format!("step `{key}` was recorded too late to count: the lease was over before the store answered"),
+    )
+}
+
+async fn read_segment(log: &Log, segment: &Segment) -> Result<Option<Vec<u8>>, Failure> {
+    let name = key::segment(log.id(), segment.epoch, segment.nonce);
+    let key = Key::new(&name).map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))?;
+    let blob =
+        log.store().read_blob(&key).await.map_err(|error| limitless_faas_store::log::failure(&error))?;
+    let Some(mut blob) = blob else { return Ok(None) };
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut blob, &mut bytes)
+        .map_err(|error| Failure::new(Code::StoreAway, format!("failed to read {key}: {error}")))?;
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> Known {
+        let placed = |epoch, end, key: &str| Placed { epoch, end, key: key.to_owned(), value: vec![] };
+        Known {
+            records: vec![placed(1, 10, "a"), placed(1, 20, "b"), placed(2, 10, "c"), placed(2, 20, "d")],
+            ..Known::default()
+        }
+    }
+
+    fn keys(known: &Known) -> (Vec<&str>, Vec<&str>) {
+        (known.used.iter().map(String::as_str).collect(), known.replay.keys().map(String::as_str).collect())
+    }
+
+    #[test]
+    fn steps_before_the_checkpoint_are_behind_and_those_after_it_are_met_again() {
+        let mut known = known();
+        known.go_back_to(Some(&Saved { epoch: 2, steps: 10, ..Saved::default() }));
+        assert_eq!(keys(&known), (vec!["a", "b", "c"], vec!["d"]));
+        known.go_back_to(Some(&Saved { epoch: 1, steps: 10, ..Saved::default() }));
+        assert_eq!(keys(&known), (vec!["a"], vec!["b", "c", "d"]));
+        known.go_back_to(None);
+        assert_eq!(keys(&known), (vec![], vec!["a", "b", "c", "d"]));
+    }
+}

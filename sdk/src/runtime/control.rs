@@ -1,0 +1,81 @@
+//! What a call says to limitless-faas itself, apart from the handler's input.
+
+use limitless_faas_core::{Code, ExecutionId, Failure};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The reserved field of an input that carries a [`Control`].
+pub(crate) const FIELD: &str = "$limitless";
+
+/// Control data: about an execution, not for its handler.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Control {
+    /// Go on with this execution. The call has no input of its own then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resume: Option<ExecutionId>,
+    /// The number of the `Suspended` entry to go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entry: Option<u64>,
+    /// The same key and input always mean the same execution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Where the result is to be posted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) callback: Option<String>,
+}
+
+impl Control {
+    /// What a successor is invoked with.
+    pub(crate) fn successor(execution: &ExecutionId, entry: u64) -> Self {
+        Self { resume: Some(execution.clone()), entry: Some(entry), ..Self::default() }
+    }
+
+    /// The body that carries only this.
+    pub(crate) fn to_body(&self) -> Value {
+        serde_json::json!({ FIELD: self })
+    }
+
+    /// Takes the control data out of an input.
+    ///
+    /// # Errors
+    /// [`Code::BadInput`] where it does not read as such.
+    pub(crate) fn take(input: &mut Map<String, Value>) -> Result<Self, Failure> {
+        let Some(value) = input.remove(FIELD) else { return Ok(Self::default()) };
+        serde_json::from_value(value).map_err(|error| {
+            Failure::new(Code::BadInput, format!("the field `{FIELD}` can't be read: {error}"))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_is_taken_out_of_the_input() {
+        let mut input = serde_json::from_str(r#"{"n":3,"$limitless":{"idempotency_key":"k"}}"#).unwrap();
+        let control = Control::take(&mut input).unwrap();
+        assert_eq!(control.idempotency_key.as_deref(), Some("k"));
+        assert_eq!(Value::Object(input).to_string(), r#"{"n":3}"#);
+    }
+
+    #[test]
+    fn a_hostile_id_or_an_unknown_field_is_bad_input() {
+        for text in [
+            r#"{"$limitless":{"resume":"../../etc"}}"#,
+            r#"{"$limitless":{"rsume":"x"}}"#,
+            r#"{"$limitless":5}"#,
+        ] {
+            let mut input = serde_json::from_str(text).unwrap();
+            assert_eq!(Control::take(&mut input).unwrap_err().code, Code::BadInput, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_successor_reads_back() {
+        let control = Control::successor(&ExecutionId::derive("h", "c"), 7);
+        let Value::Object(mut body) = control.to_body() else { panic!("an object") };
+        assert_eq!(Control::take(&mut body).unwrap(), control);
+    }
+}

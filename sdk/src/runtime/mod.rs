@@ -1,0 +1,14 @@
+//! The platforms' contracts: how a call reaches the function process, and how it answers.
+//!
+//! [`openwhisk`] and [`openfaas`] turn a request into a [`Call`](limitless_faas_core::invocation::Call) and an
+//! [`Answer`](limitless_faas_core::invocation::Answer) into a response; [`outgoing`] invokes successors and posts
+//! results. Everything between is the [engine](crate::engine)'s and knows no platform.
+
+pub(crate) mod control;
+pub(crate) mod duration;
+pub(crate) mod http;
+pub(crate) mod openfaas;
+pub(crate) mod openwhisk;
+pub(crate) mod outgoing;
+
+pub(crate) use duration::parse_go_duration;

@@ -1,0 +1,133 @@
+//! `OpenFaaS`'s function interface: plain HTTP, the input is the body.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Response, StatusCode};
+use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
+use serde_json::{Value, json};
+
+use super::control::Control;
+use super::openwhisk::running;
+use super::outgoing::Successor;
+use super::{http, parse_go_duration};
+use crate::engine::{Asked, Engine, Incoming, Reply, now_us};
+
+/// One call.
+pub(crate) async fn call(engine: &Arc<Engine>, head: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
+    match incoming(engine, head, body) {
+        Ok(incoming) => wire(engine.answer(incoming).await),
+        Err(failure) => error(&failure),
+    }
+}
+
+fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Failure> {
+    let received_us = now_us();
+    let headers = &head.headers;
+    let handler = engine.handler_for(head.uri.path().trim_matches('/'))?;
+    let mut input = read_input(body)?;
+    let control = match &mut input {
+        Value::Object(fields) => Control::take(fields)?,
+        _ => Control::default(),
+    };
+    let call_id = header(headers, "x-call-id").unwrap_or_default().to_owned();
+    let asked = match control.resume {
+        Some(execution) => Asked::Resume { execution, entry: control.entry },
+        None => first(headers, handler.name, &call_id, input, control),
+    };
+    Ok(Incoming {
+        asked,
+        activation: call_id,
+        received_us,
+        deadline_ms: received_us / 1000 + time_limit_ms(engine, headers),
+        is_owner_dead: engine.config().is_vouched(headers),
+        successor: successor(engine, handler.name),
+        vars: BTreeMap::new(),
+        handler,
+    })
+}
+
+fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: Value, control: Control) -> Asked {
+    let key = header(headers, "idempotency-key").map(str::to_owned).or(control.idempotency_key);
+    let callback = header(headers, "x-limitless-callback-url").map(str::to_owned).or(control.callback);
+    let execution = match &key {
+        Some(key) => ExecutionId::derive(handler, key),
+        None if call_id.is_empty() => crate::engine::random_execution(),
+        None => ExecutionId::derive(handler, call_id),
+    };
+    Asked::First {
+        execution,
+        input,
+        is_durable: key.is_some() || callback.is_some() || is_from_queue(headers),
+        callback,
+    }
+}
+
+/// Whether the call came through the queue, which delivers at least once. The worker names itself; a worker that
+/// calls functions directly, past the gateway, leaves out what the gateway's proxy always adds.
+fn is_from_queue(headers: &HeaderMap) -> bool {
+    let is_worker = header(headers, "user-agent").is_some_and(|agent| agent.contains("queue-worker"));
+    is_worker || (headers.contains_key("x-call-id") && !headers.contains_key("x-forwarded-host"))
+}
+
+fn read_input(body: &[u8]) -> Result<Value, Failure> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(json!({}));
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| Failure::new(Code::BadInput, format!("the request's body is not JSON: {error}")))
+}
+
+/// The deployment's limit, which a request may shorten.
+fn time_limit_ms(engine: &Engine, headers: &HeaderMap) -> u64 {
+    let limit_ms = engine.config().time_limit_ms();
+    let wanted = header(headers, "x-timeout").and_then(parse_go_duration).filter(|wanted| !wanted.is_zero());
+    wanted.map_or(limit_ms, |wanted: Duration| {
+        limit_ms.min(u64::try_from(wanted.as_millis()).unwrap_or(limit_ms))
+    })
+}
+
+fn successor(engine: &Engine, handler: &str) -> Successor {
+    let config = engine.config();
+    match &config.gateway_url {
+        Some(gateway) => Successor::OpenFaas {
+            gateway: gateway.clone(),
+            function: config.function.clone().unwrap_or_else(|| handler.to_owned()),
+        },
+        None => Successor::Unavailable(
+            "LIMITLESS_GATEWAY_URL is not set, so the function can't invoke itself: a function is not told where \
+             its gateway is"
+                .into(),
+        ),
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn wire(reply: Reply) -> Response<Full<Bytes>> {
+    match reply {
+        Reply::Result(json) => http::raw_json(StatusCode::OK, json),
+        Reply::Running { execution, note } => {
+            http::json(StatusCode::ACCEPTED, &running(&execution, note.as_ref()))
+        }
+        Reply::Failed(failure) | Reply::Refused(failure) => error(&failure),
+    }
+}
+
+fn error(failure: &Failure) -> Response<Full<Bytes>> {
+    let status = match (failure.code, failure.code.advice()) {
+        (Code::UnknownExecution | Code::UnknownHandler, _) => StatusCode::NOT_FOUND,
+        (Code::NotConfigured, _) => StatusCode::INTERNAL_SERVER_ERROR,
+        (_, Advice::Usage) => StatusCode::BAD_REQUEST,
+        (_, Advice::Incompatible | Advice::Fenced) => StatusCode::CONFLICT,
+        (_, Advice::Retry | Advice::Terminal) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let text = if failure.code == Code::Application { failure.message.clone() } else { failure.to_string() };
+    http::json(status, &json!({ "error": text, "code": failure.code }))
+}

@@ -1,0 +1,202 @@
+//! `OpenWhisk`'s action interface: `/init` once per container, `/run` once per activation.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{HeaderMap, Response, StatusCode};
+use limitless_faas_core::{Code, ExecutionId, Failure};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::control::Control;
+use super::http;
+use super::outgoing::Successor;
+use crate::engine::{Asked, Engine, Incoming, Reply, now_us};
+
+/// Ends an activation's logs, on both streams.
+const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+
+/// What `/init` said.
+#[derive(Debug, Default)]
+pub(crate) struct OpenWhisk {
+    env: RefCell<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Init {
+    value: InitValue,
+}
+
+#[derive(Deserialize)]
+struct InitValue {
+    #[serde(default)]
+    env: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    #[serde(default)]
+    value: Map<String, Value>,
+    /// Milliseconds since 1970: a string, although the documentation says a number.
+    #[serde(default)]
+    deadline: Value,
+    #[serde(default)]
+    api_key: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+impl OpenWhisk {
+    /// Any 200 means ready. Anything else destroys the container.
+    pub(crate) fn init(&self, engine: &Engine, body: &[u8]) -> Response<Full<Bytes>> {
+        // The platform's own probes may come without a body.
+        if body.is_empty() {
+            return http::json(StatusCode::OK, &json!({ "ok": true }));
+        }
+        match serde_json::from_slice::<Init>(body) {
+            Ok(init) => {
+                let env = init.value.env.into_iter().map(|(name, value)| (name, plain(&value)));
+                self.env.borrow_mut().extend(env);
+                http::json(StatusCode::OK, &json!({ "ok": true, "handlers": engine.handler_names() }))
+            }
+            Err(error) => {
+                end_logs();
+                let message = format!("/init can't be read: {error}");
+                http::json(StatusCode::BAD_REQUEST, &json!({ "error": message }))
+            }
+        }
+    }
+
+    /// One activation.
+    pub(crate) async fn run(
+        &self,
+        engine: &Arc<Engine>,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Response<Full<Bytes>> {
+        let body = match serde_json::from_slice::<Run>(body) {
+            Ok(run) => match self.incoming(engine, headers, run) {
+                Ok(incoming) => wire(engine.answer(incoming).await),
+                Err(failure) => error(&failure),
+            },
+            Err(error) => json!({ "error": format!("/run can't be read: {error}") }).to_string(),
+        };
+        end_logs();
+        http::raw_json(StatusCode::OK, body)
+    }
+
+    fn incoming(&self, engine: &Engine, headers: &HeaderMap, mut run: Run) -> Result<Incoming, Failure> {
+        let received_us = now_us();
+        let control = Control::take(&mut run.value)?;
+        let vars = self.vars(&run);
+        let var = |name: &str| vars.get(&format!("__OW_{name}")).cloned().unwrap_or_default();
+        let (activation, action) = (var("ACTIVATION_ID"), var("ACTION_NAME"));
+        let handler = engine.handler_for(action.rsplit('/').next().unwrap_or_default())?;
+        let deadline_ms = match millis(&run.deadline) {
+            Some(deadline_ms) => deadline_ms,
+            None => received_us / 1000 + engine.config().time_limit_ms(),
+        };
+        let asked = match control.resume {
+            Some(execution) => Asked::Resume { execution, entry: control.entry },
+            None => Asked::First {
+                execution: first_execution(handler.name, control.idempotency_key.as_deref(), &activation),
+                input: Value::Object(run.value),
+                // One activation id has one activation record, whatever was run twice: the platform itself removes
+                // duplicates there. A key or a receiver of its own asks for more.
+                is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
+                callback: control.callback,
+            },
+        };
+        Ok(Incoming {
+            handler,
+            asked,
+            activation,
+            received_us,
+            deadline_ms,
+            is_owner_dead: engine.config().is_vouched(headers),
+            successor: successor(engine, &action, run.api_key.as_deref()),
+            vars,
+        })
+    }
+
+    /// The `__OW_…` values of this run, over those of the container.
+    fn vars(&self, run: &Run) -> BTreeMap<String, String> {
+        let mut vars = self.env.borrow().clone();
+        let of_run = run.others.iter().map(|(name, value)| (name.to_ascii_uppercase(), plain(value)));
+        vars.extend(of_run.map(|(name, value)| (format!("__OW_{name}"), value)));
+        vars.insert("__OW_DEADLINE".to_owned(), plain(&run.deadline));
+        vars
+    }
+}
+
+fn first_execution(handler: &str, key: Option<&str>, activation: &str) -> ExecutionId {
+    match key {
+        Some(key) => ExecutionId::derive(handler, key),
+        None if activation.is_empty() => crate::engine::random_execution(),
+        None => ExecutionId::derive(handler, activation),
+    }
+}
+
+fn successor(engine: &Engine, action: &str, api_key: Option<&str>) -> Successor {
+    match (&engine.config().api_host, api_key) {
+        (None, _) => {
+            Successor::Unavailable("__OW_API_HOST is not set, so the action can't invoke itself".into())
+        }
+        (_, None) => Successor::Unavailable(
+            "the platform gave no api_key, so the action can't invoke itself: set the annotation \
+             `provide-api-key` to true"
+                .into(),
+        ),
+        (Some(api_host), Some(api_key)) => Successor::OpenWhisk {
+            api_host: api_host.clone(),
+            action: action.to_owned(),
+            api_key: api_key.to_owned(),
+        },
+    }
+}
+
+/// The response's body: always a JSON object, since the platform takes nothing else.
+fn wire(reply: Reply) -> String {
+    match reply {
+        Reply::Result(json) if json.trim_start().starts_with('{') => json,
+        Reply::Result(json) => format!(r#"{{"result":{json}}}"#),
+        Reply::Running { execution, note } => running(&execution, note.as_ref()).to_string(),
+        Reply::Failed(failure) | Reply::Refused(failure) => error(&failure),
+    }
+}
+
+/// What a caller is told of an execution that goes on.
+pub(crate) fn running(execution: &ExecutionId, note: Option<&Failure>) -> Value {
+    match note {
+        None => json!({ "execution": execution, "status": "running" }),
+        Some(note) => json!({ "execution": execution, "status": "suspended", "note": note.to_string() }),
+    }
+}
+
+fn error(failure: &Failure) -> String {
+    // The handler's own words are passed on as they are; ours carry their number.
+    let text = if failure.code == Code::Application { failure.message.clone() } else { failure.to_string() };
+    json!({ "error": text, "code": failure.code }).to_string()
+}
+
+fn millis(deadline: &Value) -> Option<u64> {
+    match deadline {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_u64(),
+        _ => None,
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Marks the end of the activation's logs. A closed stream has no reader to mark it for.
+fn end_logs() {
+    let _ = writeln!(std::io::stdout(), "{SENTINEL}").and_then(|()| std::io::stdout().flush());
+    let _ = writeln!(std::io::stderr(), "{SENTINEL}");
+}

@@ -1,0 +1,144 @@
+//! What the function process sends: the successor's invocation, and results to their receivers.
+
+use std::time::Duration;
+
+use limitless_faas_core::{Code, ExecutionId, Failure};
+use serde_json::Value;
+
+use super::control::Control;
+
+/// How a platform takes a successor.
+#[derive(Clone, Debug)]
+pub(crate) enum Successor {
+    /// A non-blocking POST to the action itself, with its own key.
+    OpenWhisk {
+        /// The REST API, such as `https://host`.
+        api_host: String,
+        /// `/namespace/[package/]action`.
+        action: String,
+        /// `uuid:key`.
+        api_key: String,
+    },
+    /// A POST to the gateway's queue.
+    OpenFaas {
+        /// The gateway's URL.
+        gateway: String,
+        /// The function's name.
+        function: String,
+    },
+    /// It can't be invoked, for this reason.
+    Unavailable(String),
+}
+
+/// The one HTTP client of the process.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outgoing {
+    client: reqwest::Client,
+}
+
+const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Outgoing {
+    /// Invokes the successor of this execution.
+    ///
+    /// # Errors
+    /// [`Code::SuccessorRefused`] where another try may help, [`Code::NotConfigured`] where none will.
+    pub(crate) async fn invoke(
+        &self,
+        successor: &Successor,
+        execution: &ExecutionId,
+        entry: u64,
+    ) -> Result<(), Failure> {
+        let body = Control::successor(execution, entry).to_body();
+        let request = match successor {
+            Successor::OpenWhisk { api_host, action, api_key } => {
+                let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
+                self.client.post(action_url(api_host, action)?).basic_auth(user, Some(password))
+            }
+            Successor::OpenFaas { gateway, function } => {
+                self.client.post(format!("{}/async-function/{function}", gateway.trim_end_matches('/')))
+            }
+            Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
+        };
+        let sent = request.timeout(SUCCESSOR_TIMEOUT).header("content-type", "application/json");
+        accepted(sent.body(body.to_string()).send().await)
+    }
+
+    /// Posts what an execution came to, with the execution's id, which is what the receiver tells duplicates by.
+    ///
+    /// # Errors
+    /// [`Code::SuccessorRefused`] where the receiver did not acknowledge it.
+    pub(crate) async fn deliver(
+        &self,
+        to: &str,
+        execution: &ExecutionId,
+        body: Value,
+    ) -> Result<(), Failure> {
+        let sent = self
+            .client
+            .post(to)
+            .timeout(DELIVERY_TIMEOUT)
+            .header("content-type", "application/json")
+            .header("x-limitless-execution", execution.as_str())
+            .body(body.to_string());
+        accepted(sent.send().await)
+    }
+}
+
+fn action_url(api_host: &str, action: &str) -> Result<String, Failure> {
+    let mut parts = action.trim_start_matches('/').splitn(2, '/');
+    let (Some(namespace), Some(name)) = (parts.next(), parts.next()) else {
+        let message = format!("the platform calls this action `{action}`, expected `/namespace/action`");
+        return Err(Failure::new(Code::NotConfigured, message));
+    };
+    let host = api_host.trim_end_matches('/');
+    let scheme = if host.contains("://") { "" } else { "https://" };
+    Ok(format!("{scheme}{host}/api/v1/namespaces/{namespace}/actions/{name}?blocking=false&result=false"))
+}
+
+fn accepted(sent: Result<reqwest::Response, reqwest::Error>) -> Result<(), Failure> {
+    let response = sent.map_err(|error| {
+        let code = if error.is_builder() { Code::NotConfigured } else { Code::SuccessorRefused };
+        Failure::new(code, full_message(&error))
+    })?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let mut url = response.url().clone();
+    // A receiver's query may hold a secret, and this text ends in logs.
+    url.set_query(None);
+    // 429 and 5xx pass; any other refusal will be the same next time.
+    let is_passing = status.is_server_error() || status.as_u16() == 429 || status.as_u16() == 408;
+    let code = if is_passing { Code::SuccessorRefused } else { Code::NotConfigured };
+    Err(Failure::new(code, format!("{url} answered {status}")))
+}
+
+/// reqwest's own text leaves out the reason.
+fn full_message(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        source = error.source();
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_invoked_without_waiting() {
+        let url = action_url("http://127.0.0.1:3233/", "/guest/pkg/factors").unwrap();
+        assert_eq!(
+            url,
+            "http://127.0.0.1:3233/api/v1/namespaces/guest/actions/pkg/factors?blocking=false&result=false"
+        );
+        assert!(action_url("host", "/guest/f").unwrap().starts_with("https://host/api"));
+        assert_eq!(action_url("host", "nonsense").unwrap_err().code, Code::NotConfigured);
+    }
+}
