@@ -204,11 +204,13 @@ impl Dispatcher {
         let is_resumable = || self.pool.image(&delivery.function.image).is_some_and(|image| image.resumable);
         config.watchdog
             && !self.stop.is_cancelled()
+            && !delivery.function.is_retired()
             && redeliveries < config.limits.redeliveries
             && is_resumable()
     }
 
-    fn plan(&self) -> Plan {
+    /// What happens to the next delivery.
+    pub(crate) fn plan(&self) -> Plan {
         let number = self.deliveries.fetch_add(1, Ordering::Relaxed);
         self.pool.config.faults.plan(self.pool.config.seed, number)
     }

@@ -70,6 +70,16 @@ pub enum EventKind {
         /// For how long.
         by_ms: u64,
     },
+    /// The answer of an asynchronous OpenFaaS call was posted to its callback.
+    CalledBack {
+        /// What the receiver answered.
+        status: u16,
+    },
+    /// The answer of an asynchronous OpenFaaS call could not be posted; it is not tried again.
+    CallbackFailed {
+        /// Why.
+        error: String,
+    },
     /// An idle process was stopped (SIGSTOP).
     Paused,
     /// A stopped process goes on (SIGCONT).

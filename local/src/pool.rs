@@ -159,7 +159,7 @@ impl Pool {
         let oldest =
             state.containers.values().filter_map(|it| Some((it.idle_turn()?, it))).min_by_key(|it| it.0);
         if let Some((_, container)) = oldest {
-            self.stop(container);
+            Self::stop(container);
         }
         Ok(Claim::Full)
     }
@@ -228,6 +228,9 @@ impl Pool {
                 () = due => self.care(&container, now),
             }
         }
+        // Whoever it worked for tells of its death before we tell that it is gone.
+        let is_left = |usage: &Usage| !matches!(usage, Usage::Busy | Usage::Finishing);
+        drop(usage.wait_for(is_left).await);
         lock(&self.state).containers.remove(&container.number);
         launch::clean(&self.folder, container.number);
         self.events.emit("", &container.function.name, EventKind::Removed);
@@ -256,7 +259,7 @@ impl Pool {
             Usage::Idle { .. } => {
                 let function = &container.function;
                 if self.count(function) > function.keep.load(Ordering::SeqCst) {
-                    self.stop(container);
+                    Self::stop(container);
                 }
             }
             Usage::Leaving => container.process.kill(KillReason::Shutdown),
@@ -265,7 +268,7 @@ impl Pool {
     }
 
     /// Stops an idle container as its platform does; a busy one is left alone.
-    fn stop(&self, container: &Arc<Container>) {
+    fn stop(container: &Container) {
         if container.leave() {
             Self::end(container);
         }
@@ -283,7 +286,7 @@ impl Pool {
         let meant: Vec<_> =
             lock(&self.state).containers.values().filter(|it| is_meant(it)).cloned().collect();
         for container in meant {
-            self.stop(&container);
+            Self::stop(&container);
         }
     }
 
@@ -307,7 +310,7 @@ impl Pool {
         let surplus: Vec<_> = own.skip(count).cloned().collect();
         drop(state);
         for container in surplus {
-            self.stop(&container);
+            Self::stop(&container);
         }
     }
 
@@ -404,6 +407,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if !self.released {
             self.container.process.kill(KillReason::Shutdown);
+            self.container.set(Usage::Leaving);
         }
     }
 }
