@@ -2,7 +2,11 @@
 use proc_macro::TokenStream;
 /// x
 #[proc_macro_attribute]
-pub fn handler(_a: TokenStream, b: TokenStream) -> TokenStream { b }
+pub fn handler(_a: TokenStream, b: TokenStream) -> TokenStream {
+    b
+}
 /// x
 #[proc_macro_derive(State, attributes(state))]
-pub fn state(_: TokenStream) -> TokenStream { TokenStream::new() }
+pub fn state(_: TokenStream) -> TokenStream {
+    TokenStream::new()
+}

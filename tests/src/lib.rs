@@ -1,1 +1,169 @@
-//! Shared by the tests and benchmarks across crates.
+//! Shared by the tests and benchmarks across crates: a platform with one deployed function, and its log.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use limitless_faas_core::ExecutionId;
+use limitless_faas_core::log::{Entry, Execution};
+use limitless_faas_local::{Config, Image, Platform};
+use limitless_faas_store::{Log, Store};
+use serde_json::{Value, json};
+
+/// A local platform with one action, and a folder store of its own.
+pub struct Stage {
+    /// The platform.
+    pub platform: Platform,
+    /// The store's folder; removed with the stage.
+    pub folder: tempfile::TempDir,
+    client: reqwest::Client,
+}
+
+/// How a stage is set up.
+pub struct Setting {
+    /// The platform's own settings.
+    pub config: Config,
+    /// The action's time limit.
+    pub time_limit: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self { config: Config::default(), time_limit: Duration::from_secs(2) }
+    }
+}
+
+/// Any error, as a test wants it.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+impl Stage {
+    /// Starts a platform and deploys `program` as the action `name`.
+    ///
+    /// # Errors
+    /// Where anything of that fails.
+    pub async fn set(program: impl AsRef<Path>, name: &str, setting: Setting) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut config = setting.config;
+        config.env.insert("LIMITLESS_STORE".into(), format!("file:{}", folder.path().display()));
+        config.limits.invocations_per_minute = 1_000_000;
+        config.limits.concurrent_invocations = 1_000;
+        config.limits.time_min = Duration::from_millis(10);
+        let image = Image { resumable: true, ..Image::new(program.as_ref()) };
+        config.images.insert("subject".into(), image);
+        let stage = Self { platform: Platform::start(config).await?, folder, client: reqwest::Client::new() };
+        stage.deploy(name, setting.time_limit).await?;
+        Ok(stage)
+    }
+
+    async fn deploy(&self, name: &str, time_limit: Duration) -> Result<()> {
+        let timeout = u64::try_from(time_limit.as_millis())?;
+        let body = json!({
+            "exec": { "kind": "blackbox", "image": "subject" },
+            "limits": { "timeout": timeout },
+            "annotations": [{ "key": "provide-api-key", "value": true }],
+        });
+        let answer = self.request(reqwest::Method::PUT, &format!("actions/{name}"), &body).await?;
+        if answer.0 != 200 { Err(format!("deploying answered {answer:?}").into()) } else { Ok(()) }
+    }
+
+    /// A request to the namespace's REST API: status and JSON.
+    ///
+    /// # Errors
+    /// Where there is no answer.
+    pub async fn request(&self, method: reqwest::Method, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let url = format!("{}/api/v1/namespaces/_/{path}", self.platform.url());
+        let (user, password) = self.platform.api_key().as_str().split_once(':').ok_or("no key")?;
+        let request = self.client.request(method, url).basic_auth(user, Some(password));
+        let answer = request.header("content-type", "application/json").body(body.to_string()).send().await?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+
+    /// Invokes the action and waits for its answer.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn invoke(&self, name: &str, input: &Value) -> Result<(u16, Value)> {
+        self.request(reqwest::Method::POST, &format!("actions/{name}?blocking=true&result=true"), input).await
+    }
+
+    /// The log of this execution.
+    ///
+    /// # Errors
+    /// Where the store can't be opened.
+    pub fn log(&self, execution: &ExecutionId) -> Result<Log> {
+        let store: Arc<dyn Store> =
+            limitless_faas_store::open(&format!("file:{}", self.folder.path().display()))?;
+        Ok(Log::new(store, execution.clone()))
+    }
+
+    /// Starts an execution under this key and sees to it that it ends, as a waiting client does: where nothing moves for a
+    /// while it asks again, whatever was lost.
+    ///
+    /// # Errors
+    /// Where it has not ended within `patience`.
+    pub async fn see_through(
+        &self,
+        name: &str,
+        input: &Value,
+        key: &str,
+        patience: Duration,
+    ) -> Result<(Execution, Vec<Entry>)> {
+        const STILL: Duration = Duration::from_millis(400);
+        let execution = ExecutionId::derive(name, key);
+        let log = self.log(&execution)?;
+        let until = tokio::time::Instant::now() + patience;
+        let path = format!("actions/{name}?blocking=false");
+        let mut first = input.clone();
+        first["$limitless"] = json!({ "idempotency_key": key });
+        let resume = json!({ "$limitless": { "resume": execution } });
+        self.request(reqwest::Method::POST, &path, &first).await?;
+        let (mut length, mut moved) = (0, tokio::time::Instant::now());
+        loop {
+            let folded = log.execution().await?;
+            if let Some(folded) = folded.as_ref().filter(|folded| folded.status().is_terminal()) {
+                return Ok((folded.clone(), log.entries(0).await?));
+            }
+            let now = tokio::time::Instant::now();
+            if now > until {
+                return Err(format!("no end within {patience:?}: {folded:#?}").into());
+            }
+            let length_now = folded.as_ref().map_or(0, |folded| folded.length);
+            if length_now != length {
+                (length, moved) = (length_now, now);
+            } else if now - moved > STILL {
+                moved = now;
+                let body = if folded.is_some() { &resume } else { &first };
+                self.request(reqwest::Method::POST, &path, body).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the execution has ended; answers it and its entries.
+    ///
+    /// # Errors
+    /// Where it has not ended within `patience`.
+    pub async fn end(&self, execution: &ExecutionId, patience: Duration) -> Result<(Execution, Vec<Entry>)> {
+        let log = self.log(execution)?;
+        let until = tokio::time::Instant::now() + patience;
+        loop {
+            if let Some(folded) = log.execution().await?
+                && folded.status().is_terminal()
+            {
+                return Ok((folded, log.entries(0).await?));
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(format!("no end within {patience:?}: {:#?}", log.execution().await?).into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// The environment of a stage, for tests that start a function process by hand.
+pub fn env(folder: &Path) -> BTreeMap<String, String> {
+    BTreeMap::from([("LIMITLESS_STORE".to_owned(), format!("file:{}", folder.display()))])
+}

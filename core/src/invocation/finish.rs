@@ -70,6 +70,7 @@ impl Invocation {
             return self.answer(Answer::Refused(failure), out);
         };
         self.stage = Stage::Finishing;
+        out.push(Command::Note(format!("execution {} is left as it was: {failure}", log.id)));
         let kind = Kind::Suspended { saved: None, successor_by_ms: now_us / 1000, so_far: Box::new(log) };
         self.write(now_us, self.epoch(), kind, Then::Release(failure), out);
     }

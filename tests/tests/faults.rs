@@ -1,0 +1,71 @@
+//! Many seeds of misfortune: duplicate, lost and delayed deliveries, kills at random moments, a store that fails and loses
+//! acknowledgements. Always one result, always the right one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use limitless_faas_core::log::{Applied, Entry, Execution, Phase, Stored};
+use limitless_faas_local::Config;
+use limitless_faas_tests::{Setting, Stage};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
+const SEEDS: u64 = 200;
+/// Most of the time of a run is waiting, so many run at once.
+const AT_ONCE: usize = 12;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn expected(n: u64) -> String {
+    (0..n).fold(0, |sum: u64, i| sum + i * i).to_string()
+}
+
+/// How many ends of this log count.
+fn ends(entries: &[Entry]) -> usize {
+    let Some((first, rest)) = entries.split_first() else { return 0 };
+    let mut execution = Execution::begin(first).unwrap();
+    let mut ends = usize::from(execution.status().is_terminal());
+    for entry in rest {
+        let was_over = execution.status().is_terminal();
+        let is_counted = execution.apply(entry).unwrap() == Applied::Counted;
+        ends += usize::from(is_counted && !was_over && execution.status().is_terminal());
+    }
+    ends
+}
+
+async fn one(seed: u64) -> (u64, u32) {
+    let config = Config { faults: "all".parse().unwrap(), seed, ..Config::default() };
+    let setting = Setting { config, time_limit: Duration::from_millis(400) };
+    let stage = Stage::set(SUBJECT, "squares", setting).await.unwrap();
+    let input = json!({ "n": 1200, "pause_us": 1000 });
+    let (folded, entries) = stage
+        .see_through("squares", &input, &format!("seed-{seed}"), PATIENCE)
+        .await
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    assert_eq!(folded.phase, Phase::Completed(Stored::Json(expected(1200))), "seed {seed}");
+    assert_eq!(ends(&entries), 1, "seed {seed}: {entries:#?}");
+    stage.platform.shutdown().await;
+    (folded.tally.invocations, folded.tally.crashes_ever)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_right_result_whatever_happens() {
+    let at_once = Arc::new(Semaphore::new(AT_ONCE));
+    let runs: Vec<_> = (0..SEEDS)
+        .map(|seed| {
+            let at_once = at_once.clone();
+            tokio::spawn(async move {
+                let _permit = at_once.acquire_owned().await.unwrap();
+                one(seed).await
+            })
+        })
+        .collect();
+    let (mut invocations, mut crashes) = (0, 0);
+    for run in runs {
+        let (more_invocations, more_crashes) = run.await.unwrap();
+        invocations += more_invocations;
+        crashes += u64::from(more_crashes);
+    }
+    println!("{SEEDS} seeds: {invocations} invocations, {crashes} of them lost");
+    assert!(crashes > SEEDS / 10, "only {crashes} crashes: the faults did not reach the function");
+}
