@@ -39,6 +39,7 @@ mod error;
 pub mod handler;
 mod runtime;
 mod serve;
+pub mod shape;
 mod step;
 
 pub use checkpoint::{Context, Migrate, State};
