@@ -5,15 +5,18 @@ use std::pin::Pin;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+#[doc(hidden)]
+pub use serde_json::value::RawValue;
 
-use crate::checkpoint::{ApplicationError, Context, Outcome, Session};
+use crate::checkpoint::{ApplicationError, Context, Outcome, Session, State};
 
 mod arguments;
 mod returned;
+mod schema;
 
 pub use arguments::{Arguments, WholeInput};
 pub use returned::{Returned, ViaResult, ViaValue};
+pub use schema::{NoSchema, NoSchemaForBorrowed, SchemaProbe, WithSchema, WithSchemaOfOk};
 
 /// A function with `#[handler]`.
 ///
@@ -71,6 +74,8 @@ pub struct ParameterDef {
 pub struct OutputDef {
     /// The type as written.
     pub type_text: &'static str,
+    /// The JSON schema of the type, of `T` for `Result<T, E>`; `None` if only its serialised form is known.
+    pub schema: fn() -> Option<serde_json::Value>,
 }
 
 /// Describes a checkpointed loop.
@@ -93,11 +98,22 @@ pub struct StateDef {
     pub version: u32,
 }
 
+impl StateDef {
+    #[doc(hidden)]
+    pub const fn of<S: State>() -> Option<StateDef> {
+        Some(StateDef { name: S::NAME, version: S::VERSION })
+    }
+}
+
 #[doc(hidden)]
 pub type SyncEntry = fn(&Session, &RawValue) -> Outcome;
 
+/// An async handler's future.
 #[doc(hidden)]
-pub type AsyncEntry = fn(&Session, &RawValue) -> Pin<Box<dyn Future<Output = Outcome>>>;
+pub type Running = Pin<Box<dyn Future<Output = Outcome>>>;
+
+#[doc(hidden)]
+pub type AsyncEntry = fn(&Session, &RawValue) -> Running;
 
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]

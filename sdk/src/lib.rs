@@ -46,7 +46,7 @@ pub use checkpoint::{Context, Migrate, State};
 pub use error::{Error, Result};
 pub use handler::Handler;
 pub use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
-pub use limitless_faas_macros::{State, handler};
+pub use limitless_faas_macros::{State, checkpoint, handler, rebuild};
 
 /// What the macros' expansions call.
 #[doc(hidden)]

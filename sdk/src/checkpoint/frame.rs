@@ -15,7 +15,7 @@ use super::keep::Keep;
 use super::outcome::{Outcome, Point};
 use super::run::halt;
 use super::session::{Session, Starting, lock};
-use crate::handler::CheckpointDef;
+use crate::handler::HandlerDef;
 
 /// What the flag of a handler reads that was called as an ordinary function.
 static NEVER: AtomicU8 = AtomicU8::new(0);
@@ -35,16 +35,16 @@ impl Flag<'_> {
 /// The outermost handler's hold on its session; empty in a handler called as an ordinary function.
 pub struct Frame {
     session: Option<Session>,
-    points: &'static [CheckpointDef],
+    handler: &'static HandlerDef,
     from: Mutex<Option<StateReader>>,
 }
 
 /// What every handler does first.
-pub fn enter(points: &'static [CheckpointDef]) -> Frame {
+pub fn enter(handler: &'static HandlerDef) -> Frame {
     let session = Starting::take();
     // A handler without loops leaves the state to its `Context`.
-    let from = session.as_ref().filter(|_| !points.is_empty()).and_then(Session::take_from);
-    Frame { session, points, from: Mutex::new(from) }
+    let from = session.as_ref().filter(|_| !handler.checkpoints.is_empty()).and_then(Session::take_from);
+    Frame { session, handler, from: Mutex::new(from) }
 }
 
 impl Frame {
@@ -66,7 +66,7 @@ impl Frame {
     }
 
     fn known(&self, number: u32, label: &str) -> Result<u32, Unreadable> {
-        match self.points.iter().find(|point| point.number == number) {
+        match self.handler.checkpoints.iter().find(|point| point.number == number) {
             Some(point) if point.label == label => Ok(number),
             Some(point) => Err(incompatible(
                 &format!("loop {number}"),
@@ -119,7 +119,7 @@ impl Frame {
     #[inline(never)]
     pub fn checkpoint(&self, number: u32) -> Option<Save> {
         let session = self.session.as_ref()?;
-        session.answer().then(|| Save::open(session.clone(), Point::find(self.points, number)))
+        session.answer().then(|| Save::open(session.clone(), Point::find(self.handler.checkpoints, number)))
     }
 
     /// Whether this is a run that may have to save; an ordinary call never does.
@@ -174,6 +174,12 @@ impl Save {
 
     pub(crate) fn put<T: Serialize>(&mut self, name: &'static str, value: &T) {
         self.write(|to| to.value(name, value));
+    }
+
+    /// Saves a range's operands.
+    #[cold]
+    pub fn put_operands<T: Serialize>(&mut self, name: &'static str, operands: &T) {
+        self.put(name, operands);
     }
 
     fn close(self) -> Outcome {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::frame::{Frame, Save};
+use super::order::is_random;
 
 /// A value that can be saved in a checkpoint and restored from it.
 #[diagnostic::on_unimplemented(
@@ -66,20 +67,42 @@ impl Seen {
     ///
     /// The compiler can't see this behind a type of another crate; a refusal at the first run is what is left.
     #[inline]
-    pub fn check(&self, frame: &Frame, types: impl FnOnce(&dyn Fn((&'static str, &'static str)))) {
-        if frame.active() && !self.0.load(Ordering::Relaxed) {
-            types(&refuse_shared);
-            self.0.store(true, Ordering::Relaxed);
+    pub fn check(&self, frame: &Frame, types: &[(&'static str, &'static str)]) {
+        if self.is_due(frame) {
+            types.iter().for_each(|of| refuse_shared(*of));
         }
+    }
+
+    /// The same for an iterator that comes in another order after a resume.
+    #[inline]
+    pub fn check_order<I: ?Sized>(&self, frame: &Frame, iterator: &I, label: &str) {
+        if self.is_due(frame) {
+            refuse_random(type_name_of_val(iterator), label);
+        }
+    }
+
+    fn is_due(&self, frame: &Frame) -> bool {
+        frame.active() && !self.0.swap(true, Ordering::Relaxed)
     }
 }
 
+#[cold]
 #[allow(clippy::panic, reason = "the user's mistake, found only at run time")]
 fn refuse_shared((name, of): (&'static str, &'static str)) {
     let shared = ["alloc::rc::Rc<", "alloc::sync::Arc<", "alloc::rc::Weak<", "alloc::sync::Weak<"];
     if shared.iter().any(|pointer| of.contains(pointer)) {
         panic!(
             "`{name}: {of}` lives across a checkpointed loop, but a checkpoint would turn one shared value into several; help: own the value, or keep indices"
+        );
+    }
+}
+
+#[cold]
+#[allow(clippy::panic, reason = "the user's mistake, found only at run time")]
+fn refuse_random(of: &str, label: &str) {
+    if is_random(of) {
+        panic!(
+            "`{label}` iterates over `{of}`, which may come in another order after a resume; help: use a BTreeMap or BTreeSet, or collect the keys into a Vec before the loop"
         );
     }
 }

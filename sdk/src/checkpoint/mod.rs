@@ -8,6 +8,7 @@ mod codec;
 mod context;
 mod frame;
 mod keep;
+mod order;
 
 mod outcome;
 mod position;
@@ -20,6 +21,7 @@ pub use context::Context;
 pub use frame::{Flag, Frame, Parked, Save, enter};
 pub use keep::{Encoder, Keep, Seen, keep, plain_cost, stride};
 
+pub use order::{AnyOrder, FixedOrder, InOrder, OrderProbe, RandomOrder, ShuffledOrder, require_order};
 pub use outcome::{ApplicationError, Outcome, Point};
 pub use position::{Choice, Span, SpanFrom, SpanInclusive, skip_to, span, span_from, span_inclusive};
 pub use session::{Reports, Request, Services, Session};

@@ -74,10 +74,40 @@ where
         }
     }
 
-    /// Notes that a block was worked off.
+    /// Notes that a block was worked off; true if it was the last.
     #[inline(always)]
-    pub fn advance(&mut self, block_end: T) {
+    pub fn advance(&mut self, block_end: T) -> bool {
         self.current = block_end;
+        false
+    }
+}
+
+impl<T: Copy + PartialOrd> SpanInclusive<T>
+where
+    RangeInclusive<T>: Iterator<Item = T>,
+{
+    /// The next at most `stride` values, or nothing at the end.
+    #[inline(always)]
+    pub fn block(&mut self, stride: usize) -> Option<RangeInclusive<T>> {
+        if self.current <= self.end {
+            let from = self.current;
+            let to = (from..=self.end).nth(stride - 1).unwrap_or(self.end);
+            Some(from..=to)
+        } else {
+            None
+        }
+    }
+
+    /// Notes that a block was worked off; true if it was the last.
+    #[inline(always)]
+    pub fn advance(&mut self, block_end: T) -> bool {
+        match (block_end..=self.end).nth(1) {
+            Some(next) => {
+                self.current = next;
+                false
+            }
+            None => true,
+        }
     }
 }
 

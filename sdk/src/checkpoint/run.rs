@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Once};
 use std::task::{Context as Waker, Poll, Wake};
 use std::thread::Thread;
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::outcome::Outcome;
 use super::session::{Session, Starting};
-use crate::handler::{Entry, Handler, HandlerDef};
+use crate::handler::{Entry, Handler, HandlerDef, Running};
 
 /// What unwinds a handler that was suspended. Never printed: `resume_unwind` passes the panic hook by.
 struct Halted;
@@ -73,7 +73,7 @@ impl Session {
         self.outcome(caught)
     }
 
-    fn poll_guarded(&self, future: &mut Option<Pin<Box<Running>>>, waker: &mut Waker<'_>) -> Poll<Outcome> {
+    fn poll_guarded(&self, future: &mut Option<Running>, waker: &mut Waker<'_>) -> Poll<Outcome> {
         let Some(running) = future else { return Poll::Pending };
         let polled = guarded(|| running.as_mut().poll(waker));
         let caught = match polled {
@@ -97,9 +97,6 @@ impl Session {
         }
     }
 }
-
-/// An async handler's future.
-pub(crate) type Running = dyn Future<Output = Outcome>;
 
 struct Panic {
     payload: Box<dyn Any + Send>,

@@ -1,0 +1,315 @@
+//! `#[handler]`: the function as it was, cut at its loops, and beside it its description.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Attribute, Expr, ItemFn, Lit, Meta};
+
+use crate::blocks::{Lowering, PointDef};
+use crate::errors::Errors;
+use crate::hooks::own;
+use crate::signature::{self, Parameter, Parsed};
+use crate::{shapes, text};
+
+/// Expands the attribute.
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let function: ItemFn = match syn::parse2(item.clone()) {
+        Ok(function) => function,
+        Err(error) => return not_a_function(&item, &error),
+    };
+    let mut errors = Errors::default();
+    if !arguments.is_empty() {
+        errors.at(arguments, "`#[handler]` takes no arguments", "write `#[handler]`");
+    }
+    Handler::expand(function, errors)
+}
+
+fn not_a_function(item: &TokenStream, error: &syn::Error) -> TokenStream {
+    // Something that parses as an item but not as a function is the wrong item; else it is the user's typing.
+    let mut errors = Errors::default();
+    let first = item.clone().into_iter().find(|token| token.to_string() != "#");
+    if syn::parse2::<syn::Item>(item.clone()).is_ok() {
+        errors.at(
+            first,
+            "`#[handler]` goes on a function",
+            "write `#[handler] fn name(field: Type, …) -> Result`",
+        );
+        let errors = errors.emit();
+        return quote!(#errors #item);
+    }
+    let error = error.to_compile_error();
+    quote!(#error #item)
+}
+
+struct Handler<'a> {
+    function: &'a ItemFn,
+    parsed: &'a Parsed,
+    points: &'a [PointDef],
+    fingerprint: u64,
+}
+
+impl Handler<'_> {
+    fn expand(mut function: ItemFn, mut errors: Errors) -> TokenStream {
+        let fingerprint = text::fingerprint({
+            let (signature, block) = (&function.sig, &function.block);
+            quote!(#signature #block)
+        });
+        let parsed = signature::parse(&function, &mut errors);
+        shapes::settle(&mut function.block);
+        shapes::check(&function.block, &mut errors);
+        refuse_two_kinds_of_state(&function, &parsed, &mut errors);
+        let (points, body) = lower(&function, &parsed, &mut errors);
+        if !errors.is_empty() {
+            return fallback(function, &errors);
+        }
+        let item = emit_function(&function, &body);
+        let definition =
+            Handler { function: &function, parsed: &parsed, points: &points, fingerprint }.definition();
+        quote!(#item #definition)
+    }
+
+    /// The type of the function's name, which describes it.
+    fn definition(&self) -> TokenStream {
+        let ItemFn { sig, vis, attrs, .. } = self.function;
+        let (name, cfgs) = (&sig.ident, attrs.iter().filter(|attribute| shapes::is(attribute, "cfg")));
+        let cfgs: Vec<&Attribute> = cfgs.collect();
+        let (text_name, doc, is_async) = (bare(name), doc(attrs), sig.asyncness.is_some());
+        let parameters = self.parsed.parameters.iter().map(parameter);
+        let output = text::of(self.parsed.output.to_token_stream());
+        let (fingerprint, checkpoints, state) =
+            (self.fingerprint, self.points.iter().map(point), self.state());
+        let entry = self.entry();
+        let output_type = &self.parsed.output;
+        quote! {
+            #(#cfgs)*
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, clippy::all, clippy::pedantic)]
+            #vis enum #name {}
+
+            #(#cfgs)*
+            #[allow(clippy::all, clippy::pedantic)]
+            const _: () = {
+                #entry
+                static DEFINITION: ::limitless_faas::handler::HandlerDef = ::limitless_faas::handler::HandlerDef {
+                    name: #text_name,
+                    doc: #doc,
+                    is_async: #is_async,
+                    parameters: &[#(#parameters),*],
+                    output: ::limitless_faas::handler::OutputDef {
+                        type_text: #output,
+                        schema: {
+                            #[allow(unused_imports)]
+                            use ::limitless_faas::handler::{
+                                NoSchema as _, NoSchemaForBorrowed as _, WithSchema as _, WithSchemaOfOk as _,
+                            };
+                            || (&&&&::limitless_faas::handler::SchemaProbe::<#output_type>::NEW).schema()
+                        },
+                    },
+                    fingerprint: #fingerprint,
+                    checkpoints: &[#(#checkpoints),*],
+                    state: #state,
+                    entry,
+                };
+                impl ::limitless_faas::handler::Handler for #name {
+                    fn definition() -> &'static ::limitless_faas::handler::HandlerDef {
+                        &DEFINITION
+                    }
+                }
+            };
+        }
+    }
+
+    fn state(&self) -> TokenStream {
+        match self.parsed.named_state() {
+            None => quote!(::core::option::Option::None),
+            Some(of) => quote_spanned!(of.span()=> ::limitless_faas::handler::StateDef::of::<#of>()),
+        }
+    }
+
+    /// Decodes the arguments, calls the function, encodes its result.
+    fn entry(&self) -> TokenStream {
+        let sig = &self.function.sig;
+        let arguments = self.arguments();
+        let count = self.parsed.parameters.len();
+        let values = (0..count).map(argument);
+        let context =
+            self.parsed.context.as_ref().map(|_| quote!(::limitless_faas::handler::context(&session),));
+        let name = &sig.ident;
+        let wait = sig.asyncness.map(|_| quote!(.await));
+        let span = self.function.sig.output.span();
+        let encode =
+            quote_spanned!(span=> (&&::limitless_faas::handler::Returned(&value)).writer().write(&value));
+        let body = quote! {
+            #[allow(unused_imports)]
+            use ::limitless_faas::handler::{ViaResult as _, ViaValue as _};
+            #arguments
+            #[allow(clippy::let_unit_value, clippy::unit_arg)]
+            let value = #name(#context #(#values),*) #wait;
+            #encode
+        };
+        if sig.asyncness.is_none() {
+            return quote! {
+                fn run(
+                    session: &::limitless_faas::checkpoint::Session,
+                    input: &::limitless_faas::handler::RawValue,
+                ) -> ::limitless_faas::checkpoint::Outcome { #body }
+                #[allow(non_upper_case_globals)]
+                const entry: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Sync(run);
+            };
+        }
+        quote! {
+            fn run(
+                session: &::limitless_faas::checkpoint::Session,
+                input: &::limitless_faas::handler::RawValue,
+            ) -> ::limitless_faas::handler::Running {
+                let (session, input) = (session.clone(), input.to_owned());
+                ::std::boxed::Box::pin(async move {
+                    let input = &*input;
+                    #body
+                })
+            }
+            #[allow(non_upper_case_globals)]
+            const entry: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Async(run);
+        }
+    }
+
+    fn arguments(&self) -> TokenStream {
+        let names: Vec<String> =
+            self.parsed.parameters.iter().map(|parameter| bare(&parameter.binding.ident)).collect();
+        let take = |index: usize, parameter: &Parameter, how: TokenStream| {
+            let (value, of) = (argument(index), &parameter.of);
+            quote_spanned! {of.span()=>
+                let #value = match #how {
+                    ::core::result::Result::Ok(value) => value,
+                    ::core::result::Result::Err(outcome) => return outcome,
+                };
+            }
+        };
+        if let [parameter] = &*self.parsed.parameters {
+            let (of, name) = (&parameter.of, &names[0]);
+            let how = quote_spanned!(of.span()=> ::limitless_faas::handler::Arguments::only::<#of>(input, &[#name], #name));
+            return take(0, parameter, how);
+        }
+        let takes =
+            self.parsed.parameters.iter().zip(&names).enumerate().map(|(index, (parameter, name))| {
+                let of = &parameter.of;
+                take(index, parameter, quote_spanned!(of.span()=> arguments.take::<#of>(#name)))
+            });
+        quote! {
+            #[allow(unused_mut, unused_variables)]
+            let mut arguments = match ::limitless_faas::handler::Arguments::read(input, &[#(#names),*]) {
+                ::core::result::Result::Ok(arguments) => arguments,
+                ::core::result::Result::Err(outcome) => return outcome,
+            };
+            #(#takes)*
+        }
+    }
+}
+
+fn argument(index: usize) -> Ident {
+    Ident::new(&format!("argument{index}"), proc_macro2::Span::mixed_site())
+}
+
+fn parameter(parameter: &Parameter) -> TokenStream {
+    let (name, of) = (bare(&parameter.binding.ident), &parameter.of);
+    let type_text = text::of(of.to_token_stream());
+    quote_spanned! {of.span()=>
+        ::limitless_faas::handler::ParameterDef {
+            name: #name,
+            type_text: #type_text,
+            fingerprint: ::limitless_faas::checkpoint::type_fingerprint::<#of>,
+            schema: ::limitless_faas::handler::schema::<#of>,
+            whole_input: ::limitless_faas::handler::WholeInput::is_taken_by::<#of>,
+        }
+    }
+}
+
+fn point(point: &PointDef) -> TokenStream {
+    let (number, label) = (point.number, &point.label);
+    let line = u32::try_from(point.line).unwrap_or(0);
+    quote!(::limitless_faas::handler::CheckpointDef { number: #number, line: #line, label: #label })
+}
+
+fn bare(name: &Ident) -> String {
+    name.to_string().trim_start_matches("r#").to_owned()
+}
+
+/// The doc comment as one text.
+fn doc(attributes: &[Attribute]) -> String {
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
+            Expr::Lit(of) => match &of.lit {
+                Lit::Str(line) => Some(line.value()),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    });
+    let lines: Vec<String> = lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_owned()).collect();
+    lines.join("\n").trim().to_owned()
+}
+
+fn refuse_two_kinds_of_state(function: &ItemFn, parsed: &Parsed, errors: &mut Errors) {
+    if let Some(state) = parsed.named_state()
+        && shapes::count_in_block(&function.block) > 0
+    {
+        errors.at(
+            state,
+            "a handler saves either a state that it names or what its checkpointed loops need, not both",
+            "take `Context` without a state, or take `#[checkpoint]` away and call `ctx.checkpoint(&state)` in the loop",
+        );
+    }
+}
+
+fn lower(function: &ItemFn, parsed: &Parsed, errors: &mut Errors) -> (Vec<PointDef>, TokenStream) {
+    let sound = errors.is_empty();
+    let mut lowering = Lowering::new(errors, function.sig.asyncness.is_some());
+    lowering.locals.extend(parsed.context.iter().flat_map(|(ident, _)| ident).map(ToString::to_string));
+    let given = parsed.parameters.iter().map(|parameter| parameter.binding.clone()).collect();
+    let body = lowering.block(given, TokenStream::new(), &function.block);
+    // What can't be cut would be told of twice.
+    let points = if sound { lowering.points } else { Vec::new() };
+    (points, body)
+}
+
+fn emit_function(function: &ItemFn, body: &TokenStream) -> TokenStream {
+    let ItemFn { attrs, vis, sig, block, .. } = function;
+    let (frame, flag, at, name) = (own("frame"), own("flag"), own("at"), &sig.ident);
+    let looped = (shapes::count_in_block(block) > 0).then(|| {
+        quote! {
+            let #flag = #frame.flag();
+            let mut #at = #frame.point();
+        }
+    });
+    quote! {
+        #(#attrs)*
+        #vis #sig {
+            let #frame = ::limitless_faas::checkpoint::enter(<#name as ::limitless_faas::handler::Handler>::definition());
+            #looped
+            #body
+        }
+        #[cfg(panic = "abort")]
+        ::core::compile_error!("a handler is suspended by unwinding, which `panic = \"abort\"` forbids\nhelp: take `panic = \"abort\"` out of the profile in Cargo.toml");
+    }
+}
+
+/// What editors go on with: the function without our attributes, and a type that stands for its description.
+fn fallback(mut function: ItemFn, errors: &Errors) -> TokenStream {
+    shapes::strip(&mut function.block);
+    let (errors, name, vis) = (errors.emit(), &function.sig.ident, &function.vis);
+    let allowed = quote!(#[allow(unused, clippy::all, clippy::pedantic)]);
+    quote! {
+        #errors
+        #allowed
+        #function
+        #[doc(hidden)]
+        #[allow(non_camel_case_types)]
+        #vis enum #name {}
+        impl ::limitless_faas::handler::Handler for #name {
+            fn definition() -> &'static ::limitless_faas::handler::HandlerDef {
+                ::core::unreachable!()
+            }
+        }
+    }
+}

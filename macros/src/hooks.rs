@@ -1,0 +1,118 @@
+//! What stands around a hook, outermost first, and the hook itself.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+
+use crate::bindings::Binding;
+use crate::errors::Errors;
+
+/// An identifier of our own, which no name of the user's can meet.
+pub(crate) fn own(name: &str) -> Ident {
+    Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
+/// An identifier of our own for cut or loop number `number`.
+pub(crate) fn own_numbered(name: &str, number: u32) -> Ident {
+    format_ident!("__{name}{number}", span = Span::mixed_site())
+}
+
+/// References that prove, where they are used, that what they refer to did not change.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) ident: Ident,
+    /// The user's expression whose inputs these are.
+    pub(crate) span: Span,
+}
+
+impl Held {
+    pub(crate) fn touch(&self) -> TokenStream {
+        let ident = &self.ident;
+        quote_spanned!(self.span=> ::limitless_faas::checkpoint::touch(&#ident);)
+    }
+}
+
+/// A value that a hook saves.
+pub(crate) enum Saved {
+    /// A live binding, and the encoder made where it is.
+    Binding { binding: Binding, encoder: Ident },
+    /// A range's bounds.
+    Span { ident: Ident, name: String },
+    /// The operands of a range with adapters.
+    Operands { ident: Ident, name: String },
+    /// An iterator's index.
+    Index { ident: Ident, name: String },
+}
+
+impl Saved {
+    fn put(&self) -> TokenStream {
+        let save = own("save");
+        match self {
+            Saved::Binding { binding, encoder } => {
+                let ident = &binding.ident;
+                quote!(#encoder.put(&mut #save, &#ident);)
+            }
+            Saved::Span { ident, name } => quote!(#ident.put(&mut #save, #name);),
+            Saved::Operands { ident, name } => quote!(#save.put_operands(#name, &#ident);),
+            Saved::Index { ident, name } => quote!(#save.put_index(#name, #ident);),
+        }
+    }
+}
+
+/// A block or a loop that a hook stands in.
+#[derive(Default)]
+pub(crate) struct Layer {
+    pub(crate) saved: Vec<Saved>,
+    pub(crate) held: Vec<Held>,
+    /// Names that are visible from here inwards without being saved: loop patterns, rebuilt bindings.
+    pub(crate) unsaved: Vec<Ident>,
+}
+
+impl Layer {
+    fn saved_bindings(&self) -> impl Iterator<Item = &Ident> {
+        self.saved.iter().filter_map(|saved| match saved {
+            Saved::Binding { binding, .. } => Some(&binding.ident),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Ident> {
+        self.saved_bindings().chain(&self.unsaved)
+    }
+}
+
+/// The hook of loop `number`: one relaxed load and a branch.
+pub(crate) fn hook(number: u32, nested: bool, is_async: bool, path: &[Layer]) -> TokenStream {
+    let (flag, frame, at, save) = (own("flag"), own("frame"), own("at"), own("save"));
+    let puts = path.iter().flat_map(|layer| &layer.saved).map(Saved::put);
+    let touches = path.iter().flat_map(|layer| &layer.held).map(Held::touch);
+    // While a resumed run is on its way to an inner loop, the outer hook would lose what was restored.
+    let ready = nested.then(|| quote!(#at == 0 &&));
+    let leave = if is_async { quote!(match #save.park().await {}) } else { quote!(#save.suspend()) };
+    quote! {
+        if #ready #flag.raised() {
+            if let ::core::option::Option::Some(mut #save) = #frame.checkpoint(#number) {
+                #(#touches)*
+                #(#puts)*
+                #leave
+            }
+        }
+    }
+}
+
+/// Refuses an inner binding that hides an outer one which the hook must save.
+pub(crate) fn refuse_hidden(path: &[Layer], errors: &mut Errors) {
+    for (depth, layer) in path.iter().enumerate() {
+        for outer in layer.saved_bindings() {
+            let inner = path[depth + 1..].iter().flat_map(Layer::names).find(|inner| *inner == outer);
+            if let Some(inner) = inner {
+                errors.at(
+                    inner,
+                    format!(
+                        "this `{inner}` hides an outer `{outer}` that is used later and must be saved at the checkpointed loop inside"
+                    ),
+                    "give one of the two another name",
+                );
+            }
+        }
+    }
+}

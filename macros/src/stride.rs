@@ -1,0 +1,194 @@
+//! Strip-mining: a loop without calls gets one hook per block of iterations.
+//!
+//! A hook in every iteration keeps such a loop from being vectorised. Its body is straight-line
+//! arithmetic, so a block of them takes microseconds; where an operator may be a big-integer type's
+//! the sdk chooses blocks of one.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote;
+use syn::visit::{self, Visit};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Expr, ExprForLoop, ExprRange, Lifetime, RangeLimits};
+
+use crate::hooks::own_numbered;
+use crate::liveness;
+use crate::loops::{kept, label_name};
+
+/// A loop that may run in blocks.
+pub(crate) struct Plan {
+    /// The locals it uses, whose types decide how long a block may be.
+    locals: Vec<Ident>,
+}
+
+/// Whether the body is straight-line arithmetic.
+pub(crate) fn plan(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
+    let mut plain = Plain(true);
+    plain.visit_block(&of.body);
+    let uses = liveness::of_body(&[&of.pat], &of.body);
+    let locals = uses.iter().filter(|(name, _)| locals.contains(name));
+    let locals = locals.filter_map(|(name, _)| syn::parse_str::<Ident>(name).ok()).collect();
+    plain.0.then_some(Plan { locals })
+}
+
+/// The loop in blocks. The hook stands between them.
+pub(crate) fn blocks(
+    of: &ExprForLoop,
+    plan: &Plan,
+    number: u32,
+    span: &Ident,
+    range: &ExprRange,
+    hook: &TokenStream,
+) -> TokenStream {
+    let (item, block, stride) =
+        (own_numbered("item", number), own_numbered("block", number), own_numbered("stride", number));
+    let outer = Lifetime::new(&format!("'__blocks{number}"), Span::mixed_site());
+    let mut body = of.body.clone();
+    Leave { outer: &outer, label: label_name(of.label.as_ref()) }.visit_block_mut(&mut body);
+    let (pattern, label, attributes, stmts) = (&of.pat, &of.label, kept(&of.attrs), &body.stmts);
+    let (locals, closed) = (&plan.locals, matches!(range.limits, RangeLimits::Closed(_)));
+    let end = if closed { quote!(*#block.end()) } else { quote!(#block.end) };
+    quote! {
+        let #stride = ::limitless_faas::checkpoint::stride(&[
+            #(::limitless_faas::checkpoint::plain_cost(&#locals)),*
+        ]);
+        #[allow(unused_labels)]
+        #outer: while let ::core::option::Option::Some(#block) = #span.block(#stride) {
+            #hook
+            #(#attributes)* #label for #item in #block.clone() { let #pattern = #item; #(#stmts)* }
+            if #span.advance(#end) { break #outer; }
+        }
+    }
+}
+
+/// `break` leaves the blocks too; `continue` goes on within its block.
+struct Leave<'a> {
+    outer: &'a Lifetime,
+    label: Option<String>,
+}
+
+impl VisitMut for Leave<'_> {
+    fn visit_expr_break_mut(&mut self, of: &mut syn::ExprBreak) {
+        let own = match &of.label {
+            None => true,
+            Some(label) => Some(label.ident.to_string()) == self.label,
+        };
+        if own {
+            of.label = Some(self.outer.clone());
+        }
+        visit_mut::visit_expr_break_mut(self, of);
+    }
+}
+
+/// Methods that compile to a few instructions on numbers, slices and options.
+const METHODS: &[&str] = &[
+    "abs",
+    "abs_diff",
+    "acos",
+    "as_ref",
+    "ceil",
+    "checked_add",
+    "checked_div",
+    "checked_mul",
+    "checked_rem",
+    "checked_sub",
+    "clamp",
+    "clone",
+    "cmp",
+    "copied",
+    "count_ones",
+    "count_zeros",
+    "div_euclid",
+    "eq",
+    "floor",
+    "fract",
+    "ge",
+    "get",
+    "gt",
+    "is_empty",
+    "is_none",
+    "is_ok",
+    "is_some",
+    "le",
+    "leading_zeros",
+    "len",
+    "lt",
+    "max",
+    "min",
+    "mul_add",
+    "ne",
+    "overflowing_add",
+    "overflowing_mul",
+    "overflowing_sub",
+    "recip",
+    "rem_euclid",
+    "rotate_left",
+    "rotate_right",
+    "round",
+    "saturating_add",
+    "saturating_mul",
+    "saturating_sub",
+    "signum",
+    "sqrt",
+    "swap_bytes",
+    "to_bits",
+    "trailing_zeros",
+    "trunc",
+    "unsigned_abs",
+    "unwrap_or",
+    "unwrap_or_default",
+    "wrapping_add",
+    "wrapping_div",
+    "wrapping_mul",
+    "wrapping_neg",
+    "wrapping_rem",
+    "wrapping_shl",
+    "wrapping_shr",
+    "wrapping_sub",
+];
+
+struct Plain(bool);
+
+impl<'ast> Visit<'ast> for Plain {
+    fn visit_expr(&mut self, expression: &'ast Expr) {
+        self.0 &= match expression {
+            Expr::MethodCall(call) => METHODS.iter().any(|name| call.method == name),
+            Expr::Array(_)
+            | Expr::Assign(_)
+            | Expr::Binary(_)
+            | Expr::Block(_)
+            | Expr::Break(_)
+            | Expr::Cast(_)
+            | Expr::Continue(_)
+            | Expr::Field(_)
+            | Expr::Group(_)
+            | Expr::If(_)
+            | Expr::Index(_)
+            | Expr::Let(_)
+            | Expr::Lit(_)
+            | Expr::Match(_)
+            | Expr::Paren(_)
+            | Expr::Path(_)
+            | Expr::Range(_)
+            | Expr::Reference(_)
+            | Expr::Return(_)
+            | Expr::Tuple(_)
+            | Expr::Unary(_) => true,
+            Expr::Call(call) => is_variant(&call.func),
+            _ => false,
+        };
+        visit::visit_expr(self, expression);
+    }
+
+    fn visit_macro(&mut self, _: &'ast syn::Macro) {
+        self.0 = false;
+    }
+
+    fn visit_item(&mut self, _: &'ast syn::Item) {
+        self.0 = false;
+    }
+}
+
+/// `Some(x)` and the like.
+fn is_variant(function: &Expr) -> bool {
+    matches!(function, Expr::Path(path) if ["Some", "Ok", "Err"].iter().any(|name| path.path.is_ident(name)))
+}
