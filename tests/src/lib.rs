@@ -1,5 +1,7 @@
 //! Shared by the tests and benchmarks across crates: a platform with one deployed function, and its log.
 
+pub mod resume;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

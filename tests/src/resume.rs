@@ -1,0 +1,149 @@
+//! Runs a handler whole, and suspended at hooks of choice.
+
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use limitless_faas::Handler;
+use limitless_faas::checkpoint::{Outcome, Request, Session};
+use serde_json::value::RawValue;
+
+/// A handler that needs this many hooks is taken to run for ever.
+const MOST_HOOKS: u64 = 100_000;
+
+/// Where a run's state goes.
+#[derive(Clone, Default)]
+pub struct Saved(Arc<Mutex<Vec<u8>>>);
+
+impl Saved {
+    /// What was saved.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Write for Saved {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A session that goes on from `from` and saves into the returned buffer.
+pub fn session(from: Option<Vec<u8>>) -> (Session, Saved) {
+    let saved = Saved::default();
+    let sink = saved.clone();
+    let from = from.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>);
+    (Session::new(from, move || Ok(Box::new(sink) as Box<dyn Write + Send>)), saved)
+}
+
+/// Runs one invocation that is suspended at its `suspend_at`th hook, counted from 1; 0 lets it run to its end.
+pub fn invocation<H: Handler>(
+    input: &RawValue,
+    from: Option<Vec<u8>>,
+    suspend_at: u64,
+) -> (Outcome, Vec<u8>, u64) {
+    let (session, saved) = session(from);
+    let hooks = Arc::new(AtomicU64::new(0));
+    let counted = hooks.clone();
+    let asking: Arc<Mutex<Option<Session>>> = Arc::default();
+    let asked = asking.clone();
+    // Every hook is asked to report, and the one before the last is told to ask for more.
+    let session = session.with_on_hook(move || {
+        let passed = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(session) = &*asked.lock().unwrap() {
+            let suspend = passed + 1 == suspend_at || passed > MOST_HOOKS;
+            session.request(if suspend { Request::Suspend } else { Request::Report });
+        }
+    });
+    session.request(if suspend_at == 1 { Request::Suspend } else { Request::Report });
+    *asking.lock().unwrap() = Some(session.clone());
+    let outcome = session.run::<H>(input);
+    // The session holds a callback that holds the session.
+    asking.lock().unwrap().take();
+    (outcome, saved.bytes(), hooks.load(Ordering::Relaxed))
+}
+
+/// The whole run's outcome as text, and how many hooks it passed.
+pub fn whole<H: Handler>(input: &RawValue) -> (String, u64) {
+    let (outcome, _, hooks) = invocation::<H>(input, None, 0);
+    (shown(outcome), hooks)
+}
+
+/// Runs to the end, where invocation `i` is suspended at its `plan[i]`th hook, and the last not at all.
+pub fn in_pieces<H: Handler>(input: &RawValue, plan: impl IntoIterator<Item = u64>) -> (String, u64) {
+    let mut from = None;
+    let mut invocations = 0;
+    let mut plan = plan.into_iter();
+    loop {
+        invocations += 1;
+        let (outcome, state, _) = invocation::<H>(input, from.take(), plan.next().unwrap_or(0));
+        match outcome {
+            Outcome::Suspended(_) => from = Some(state),
+            other => return (shown(other), invocations),
+        }
+    }
+}
+
+/// An outcome as text, to compare.
+pub fn shown(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Returned(Ok(json)) => json.get().to_owned(),
+        Outcome::Returned(Err(error)) => format!("error: {error}"),
+        Outcome::Panicked { message } => {
+            format!("panic: {}", message.split(" (at ").next().unwrap_or_default())
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// A generator of test plans: splitmix64.
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+/// Proves that wherever the handler is suspended its result is the plain one.
+///
+/// At every hook once; at every hook in one execution; and at `random` random sets of hooks.
+pub fn differ<H: Handler>(input: &str, plain: &str, random: u64) {
+    let name = H::definition().name;
+    let input = RawValue::from_string(input.to_owned()).unwrap();
+    let (result, hooks) = whole::<H>(&input);
+    assert_eq!(result, plain, "{name}({input}) in a session");
+    assert!(hooks > 0, "{name}({input}) passes no hook");
+    for hook in 1..=hooks.min(400) {
+        let (result, invocations) = in_pieces::<H>(&input, [hook]);
+        assert_eq!(result, plain, "{name}({input}) suspended at hook {hook} of {hooks}");
+        assert_eq!(invocations, 2, "{name}({input}) was not suspended at hook {hook}");
+    }
+    // The first hook that a resumed run passes is the one it was suspended at; the second is progress.
+    if hooks < 2_000 {
+        let (result, invocations) = in_pieces::<H>(&input, std::iter::once(1).chain(std::iter::repeat(2)));
+        assert_eq!(result, plain, "{name}({input}) suspended at every hook");
+        assert!(invocations >= hooks, "{name}({input}) suspended {invocations} times at {hooks} hooks");
+    }
+    let mut dice = Random(hooks ^ 0x5eed);
+    for round in 0..random {
+        let most = 1 + dice.below(hooks);
+        let plan: Vec<u64> = (0..64).map(|_| 1 + dice.below(most + 1)).collect();
+        let (result, _) = in_pieces::<H>(&input, plan.iter().copied());
+        assert_eq!(result, plain, "{name}({input}) suspended by plan {round}: {plan:?}");
+    }
+}
