@@ -128,21 +128,10 @@ pub fn context<S>(session: &Session) -> Context<S> {
     Context::of(session.clone())
 }
 
-/// FNV-1a: the same on every machine and in every release.
-pub const fn fnv(bytes: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
-    }
-    hash
-}
-
 /// The JSON schema of a parameter's type.
 #[doc(hidden)]
 pub fn schema<T: DeserializeOwned>() -> serde_json::Value {
-    serde_json::json!({ "title": std::any::type_name::<T>() })
+    crate::shape::of_readable::<T>().json_schema()
 }
 
 pub(crate) fn bad_input(message: impl Display) -> Outcome {

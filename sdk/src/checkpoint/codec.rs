@@ -1,10 +1,9 @@
-//! The bytes of a saved state: a point, then each value behind its name and type.
+//! The bytes of a saved state: a point, then each value behind its name and its type's shape.
 //!
 //! Values are encoded with bincode's legacy configuration (fixed-width integers) straight into the
 //! sink, so that an 80 MB vector is never held encoded. What surrounds the state (magic, hashes,
 //! compression) is the store's matter.
 
-use std::any::type_name;
 use std::fmt;
 use std::io::{BufReader, BufWriter, Read, Write};
 
@@ -12,6 +11,8 @@ use bincode::config::{Configuration, Fixint, LittleEndian, NoLimit};
 use bincode::error::{DecodeError, EncodeError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::shape::{self, Shape};
 
 const BUFFER_BYTES: usize = 64 * 1024;
 const CONFIG: Configuration<LittleEndian, Fixint, NoLimit> = bincode::config::legacy();
@@ -32,11 +33,14 @@ pub struct Incompatible {
     pub saved: String,
     /// What the handler expects.
     pub present: String,
+    /// The first difference between the two types, as a sentence, where the types are what changed.
+    pub difference: Option<String>,
 }
 
 impl fmt::Display for Incompatible {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{} was saved as {}, but is now {}", self.binding, self.saved, self.present)
+        write!(to, "{} was saved as {}, but is now {}", self.binding, self.saved, self.present)?;
+        self.difference.iter().try_for_each(|difference| write!(to, ": {difference}"))
     }
 }
 
@@ -50,8 +54,8 @@ pub(crate) enum Unreadable {
 }
 
 /// A number for the type as it is serialised; changes when a saved value would no longer fit.
-pub fn type_fingerprint<T: ?Sized>() -> u64 {
-    crate::handler::fnv(type_name::<T>().as_bytes())
+pub fn type_fingerprint<T: DeserializeOwned>() -> u64 {
+    shape::of::<T>().fingerprint()
 }
 
 /// Writes a state.
@@ -68,8 +72,12 @@ impl StateWriter {
         bincode::serde::encode_into_std_write(value, &mut self.to, CONFIG).map(drop).map_err(into_io)
     }
 
-    pub(crate) fn value<T: Serialize>(&mut self, name: &str, value: &T) -> std::io::Result<()> {
-        self.raw(&(VALUE, name, type_name::<T>(), type_fingerprint::<T>()))?;
+    pub(crate) fn value<T: Serialize + DeserializeOwned>(
+        &mut self,
+        name: &str,
+        value: &T,
+    ) -> std::io::Result<()> {
+        self.raw(&(VALUE, name, shape::of::<T>().to_json()))?;
         self.raw(value)
     }
 
@@ -101,25 +109,39 @@ impl StateReader {
     }
 
     pub(crate) fn value<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Unreadable> {
-        let present = || describe(name, type_name::<T>());
+        let present = shape::of::<T>();
         if self.raw::<u8>(name)? != VALUE {
-            return Err(incompatible(name, "nothing", &present()));
+            return Err(incompatible(name, "nothing", &describe(name, &present)));
         }
-        let (saved_name, saved_type, fingerprint): (String, String, u64) = self.raw(name)?;
-        if saved_name != name {
-            return Err(incompatible(name, &describe(&saved_name, &saved_type), &present()));
-        }
-        if fingerprint != type_fingerprint::<T>() {
-            return Err(incompatible(name, &describe(&saved_name, &saved_type), &present()));
+        let (saved_name, saved) = self.head(name)?;
+        if saved_name != name || saved != present {
+            let mut found = Incompatible {
+                binding: format!("`{name}`"),
+                saved: describe(&saved_name, &saved),
+                present: describe(name, &present),
+                difference: None,
+            };
+            if saved_name == name {
+                found.difference = present.difference(&saved);
+            }
+            return Err(Unreadable::Incompatible(found));
         }
         self.raw(name)
+    }
+
+    fn head(&mut self, what: &str) -> Result<(String, Shape), Unreadable> {
+        let (name, json): (String, String) = self.raw(what)?;
+        match Shape::from_json(&json) {
+            Ok(shape) => Ok((name, shape)),
+            Err(error) => Err(Unreadable::Damaged(format!("failed to read the type of {what}: {error}"))),
+        }
     }
 
     /// Proves that everything saved was taken.
     pub(crate) fn finish(mut self) -> Result<(), Unreadable> {
         if self.raw::<u8>("the end of the state")? == VALUE {
-            let (name, saved_type, _): (String, String, u64) = self.raw("the end of the state")?;
-            return Err(incompatible(&name, &describe(&name, &saved_type), "no longer saved here"));
+            let (name, saved) = self.head("the end of the state")?;
+            return Err(incompatible(&name, &describe(&name, &saved), "no longer saved here"));
         }
         match self.from.read(&mut [0]) {
             Ok(0) => Ok(()),
@@ -129,8 +151,8 @@ impl StateReader {
     }
 }
 
-fn describe(name: &str, type_name: &str) -> String {
-    format!("`{name}: {type_name}`")
+fn describe(name: &str, of: &Shape) -> String {
+    format!("`{name}: {of}`")
 }
 
 pub(crate) fn incompatible(name: &str, saved: &str, present: &str) -> Unreadable {
@@ -138,6 +160,7 @@ pub(crate) fn incompatible(name: &str, saved: &str, present: &str) -> Unreadable
         binding: format!("`{name}`"),
         saved: saved.to_owned(),
         present: present.to_owned(),
+        difference: None,
     })
 }
 

@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context as Waker, Poll};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{StateReader, StateWriter, Unreadable, incompatible};
@@ -172,13 +171,13 @@ impl Save {
         }
     }
 
-    pub(crate) fn put<T: Serialize>(&mut self, name: &'static str, value: &T) {
+    pub(crate) fn put<T: Keep>(&mut self, name: &'static str, value: &T) {
         self.write(|to| to.value(name, value));
     }
 
     /// Saves a range's operands.
     #[cold]
-    pub fn put_operands<T: Serialize>(&mut self, name: &'static str, operands: &T) {
+    pub fn put_operands<T: Keep>(&mut self, name: &'static str, operands: &T) {
         self.put(name, operands);
     }
 

@@ -149,7 +149,7 @@ mod tests {
         assert!(is_random(type_name_of_val(&map.iter())));
         assert!(is_random(type_name_of_val(&map.keys().map(|key| key + 1))));
         assert!(is_random(type_name_of_val(&set.iter().enumerate())));
-        assert!(is_random(type_name_of_val(&(Box::new(0..3) as Box<dyn Iterator<Item = u8>>))));
+        assert!(is_random(type_name_of_val(&(Box::new(0..3u8) as Box<dyn Iterator<Item = u8>>))));
         assert!(is_random(type_name_of_val(&(0..3).flat_map(|_| map.values()))));
     }
 

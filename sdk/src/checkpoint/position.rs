@@ -2,6 +2,7 @@
 
 use std::ops::{Range, RangeFrom, RangeInclusive};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::frame::Save;
@@ -129,7 +130,7 @@ impl<T: Copy> SpanFrom<T> {
 
 macro_rules! savable {
     ($($position:ident)+) => {$(
-        impl<T: Serialize> $position<T> {
+        impl<T: Serialize + DeserializeOwned> $position<T> {
             /// Saves the position.
             #[cold]
             pub fn put(&self, save: &mut Save, name: &'static str) {

@@ -12,7 +12,7 @@ impl Handler for squares {
             doc: "",
             is_async: false,
             parameters: &[],
-            output: OutputDef { type_text: "u64" },
+            output: OutputDef { type_text: "u64", schema: || None },
             fingerprint: 7,
             checkpoints: &[],
             state: None,
