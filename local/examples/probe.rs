@@ -19,13 +19,33 @@ const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 fn main() -> std::io::Result<()> {
     let socket = listenfd::ListenFd::from_env().take_tcp_listener(0)?;
     let socket: TcpListener = socket.ok_or_else(|| std::io::Error::other("no inherited socket"))?;
-    if std::env::var("PROBE_START").is_ok_and(|how| how == "exit") {
-        std::process::exit(7);
+    match std::env::var("PROBE_START").as_deref() {
+        Ok("exit") => std::process::exit(7),
+        // What ignores SIGTERM before it starts the program still ignores it afterwards.
+        Ok("deaf") => return Err(deaf(&socket)),
+        _ => {}
     }
     loop {
         let (stream, _) = socket.accept()?;
         std::thread::spawn(move || serve(stream));
     }
+}
+
+/// Becomes a process that ignores SIGTERM.
+fn deaf(socket: &TcpListener) -> std::io::Error {
+    use command_fds::CommandFdExt as _;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::process::CommandExt as _;
+    let inherit = || -> std::io::Result<std::process::Command> {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell.args(["-c", "trap '' TERM; exec \"$0\""]).arg(std::env::current_exe()?);
+        shell.env("LISTEN_FDS", "1").env_remove("PROBE_START");
+        let parent_fd = socket.as_fd().try_clone_to_owned()?;
+        let mapping = command_fds::FdMapping { parent_fd, child_fd: 3 };
+        shell.fd_mappings(vec![mapping]).map_err(std::io::Error::other)?;
+        Ok(shell)
+    };
+    inherit().map_or_else(|error| error, |mut shell| shell.exec())
 }
 
 struct Request {
@@ -110,6 +130,12 @@ fn act(params: &Value) -> Option<Vec<u8>> {
         println!("{line}");
         eprintln!("{line} (err)");
     }
+    // Once: a process that is given the call again knows by the file that it is not the first.
+    if let Some(path) = params["exit_once"].as_str()
+        && std::fs::OpenOptions::new().write(true).create_new(true).open(path).is_ok()
+    {
+        std::process::exit(3);
+    }
     if let Some(ms) = number("sleep_ms") {
         std::thread::sleep(Duration::from_millis(ms));
     }
@@ -124,12 +150,6 @@ fn act(params: &Value) -> Option<Vec<u8>> {
     }
     if params["orphan"] == json!(true) {
         return Some(orphan());
-    }
-    // Once: a process that is given the call again knows by the file that it is not the first.
-    if let Some(path) = params["exit_once"].as_str()
-        && std::fs::OpenOptions::new().write(true).create_new(true).open(path).is_ok()
-    {
-        std::process::exit(3);
     }
     if let Some(code) = number("exit") {
         std::process::exit(i32::try_from(code).unwrap_or(1));

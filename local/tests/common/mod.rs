@@ -14,20 +14,27 @@ use tokio::sync::broadcast;
 /// Fails a test that would hang. Nothing should ever take this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The function that the tests run: the example `probe`, which `cargo test` builds.
+/// The function that the tests run.
 pub fn probe() -> PathBuf {
+    example("probe")
+}
+
+/// An example of this package, which `cargo test` builds.
+pub fn example(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap();
-    let probe = this.parent().unwrap().parent().unwrap().join("examples/probe");
-    if !probe.exists() {
-        // `cargo test --test …` builds no examples.
+    let example = this.parent().unwrap().parent().unwrap().join("examples").join(name);
+    let changed = |path: &PathBuf| path.metadata().and_then(|data| data.modified()).ok();
+    let source = PathBuf::from(format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR")));
+    if changed(&example) < changed(&source) {
+        // `cargo test --tests` builds no examples.
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let built = std::process::Command::new(cargo)
-            .args(["build", "--quiet", "--example", "probe", "--manifest-path"])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
-            .status();
-        assert!(built.unwrap().success(), "the example `probe` can't be built");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let mut build = std::process::Command::new(cargo);
+        build.args(["build", "--quiet", "--manifest-path", manifest, "--example", name]);
+        build.args((!cfg!(debug_assertions)).then_some("--release"));
+        assert!(build.status().unwrap().success(), "the example {name} can't be built");
     }
-    probe
+    example
 }
 
 pub fn image() -> Image {
