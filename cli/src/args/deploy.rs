@@ -1,0 +1,210 @@
+//! Arguments of the commands that build and call handlers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use limitless_faas_local::Faults;
+
+use crate::platform::Dialect;
+use crate::units;
+
+/// Which binary of which package.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Pick {
+    /// The package with the handler
+    #[arg(long, short, value_name = "PACKAGE")]
+    pub package: Option<String>,
+    /// The example with the handler
+    #[arg(long, value_name = "NAME", conflicts_with = "bin")]
+    pub example: Option<String>,
+    /// The binary with the handler
+    #[arg(long, value_name = "NAME")]
+    pub bin: Option<String>,
+    /// Build with optimisation
+    #[arg(long, short)]
+    pub release: bool,
+    /// Cargo features to turn on
+    #[arg(long, short = 'F', value_name = "FEATURES")]
+    pub features: Vec<String>,
+}
+
+/// An environment variable for the function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub name: String,
+    pub value: String,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+            _ => Err("write it as NAME=VALUE".to_owned()),
+        }
+    }
+}
+
+/// What a function may use, and what may go wrong, on the embedded platform.
+#[derive(Clone, Debug, Args)]
+pub struct Target {
+    /// Time limit of one invocation
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::parse_limit)]
+    pub time_limit: Duration,
+    /// Memory limit of a function process
+    #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = units::parse_memory_mb)]
+    pub memory: u64,
+    /// Which platform's interface the embedded one speaks
+    #[arg(long, value_enum, default_value_t)]
+    pub platform: Dialect,
+    /// Faults to make: duplicate=0.2,lose=0.1,delay=0.2:300ms,kill=0.3,store-fail=0.1,… or all
+    #[arg(long, value_name = "SPEC", default_value = "none")]
+    pub faults: Faults,
+    /// What the faults follow from: the same seed makes the same ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The store, such as file:/absolute/folder [default: faas/store in the target folder]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Fail an execution after so many invocations
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_invocations: Option<u64>,
+    /// An environment variable for the function
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<Setting>,
+}
+
+/// `cargo faas run`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas run factors --input '{\"n\": 360}'
+  cargo faas run factors --input @n.json --time-limit 2s --release
+  echo '{\"n\": 360}' | cargo faas run factors --input - --json
+  cargo faas run factors --input @n.json --time-limit 2s --faults duplicate=0.2,kill=0.3 --seed 7
+
+The result goes to stdout as JSON, everything else to stderr. Ctrl-C stops the platform; the
+execution can then go on with `cargo faas resume`.")]
+pub struct Run {
+    /// The handler: the function's name
+    pub handler: String,
+    /// Its input: JSON, @FILE, or - for stdin
+    #[arg(long, short, value_name = "JSON", default_value = "{}")]
+    pub input: String,
+    #[command(flatten)]
+    pub pick: Pick,
+    #[command(flatten)]
+    pub target: Target,
+    /// Name the call: the same key is the same execution [default: a new one each time]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+}
+
+/// `cargo faas dev`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas dev
+  cargo faas dev -p factors --listen 127.0.0.1:3233 --time-limit 2s
+  cargo faas invoke factors --input '{\"n\": 360}'        in another terminal")]
+pub struct Dev {
+    #[command(flatten)]
+    pub pick: Pick,
+    #[command(flatten)]
+    pub target: Target,
+    /// Where to listen: a loopback address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Don't rebuild on change
+    #[arg(long)]
+    pub no_watch: bool,
+}
+
+/// `cargo faas new`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas new collatz && cd collatz && cargo test && cargo faas run collatz")]
+pub struct New {
+    /// The project's folder; its last part names package and handler
+    pub path: PathBuf,
+    /// The handler's name [default: the folder's]
+    #[arg(long, value_name = "NAME")]
+    pub handler: Option<String>,
+    /// Use the SDK in this folder instead of the published one
+    #[arg(long, value_name = "FOLDER")]
+    pub sdk: Option<PathBuf>,
+}
+
+/// A platform that runs already.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Remote {
+    /// OpenWhisk's API host [default: $__OW_API_HOST, $APIHOST or ~/.wskprops]
+    #[arg(long, value_name = "URL", conflicts_with = "gateway")]
+    pub apihost: Option<String>,
+    /// Its key, as `uuid:key` [default: $__OW_API_KEY, $AUTH or ~/.wskprops]
+    #[arg(long, value_name = "KEY", hide_env_values = true)]
+    pub auth: Option<String>,
+    /// OpenFaaS's gateway
+    #[arg(long, value_name = "URL")]
+    pub gateway: Option<String>,
+    /// Accept a certificate that nobody vouches for
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// `cargo faas invoke`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas invoke factors --input '{\"n\": 360}'                     on the running `cargo faas dev`
+  cargo faas invoke factors --input @n.json --apihost https://ow.example --store file:/mnt/faas
+  cargo faas invoke factors --input @n.json --gateway http://127.0.0.1:8080 --detach
+
+Without --apihost and --gateway it calls the running `cargo faas dev`, and if there is none, the
+OpenWhisk of ~/.wskprops.")]
+pub struct Invoke {
+    /// The handler: the name it is deployed under
+    pub handler: String,
+    /// Its input: JSON, @FILE, or - for stdin
+    #[arg(long, short, value_name = "JSON", default_value = "{}")]
+    pub input: String,
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The store the handler is deployed with
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Name the call: the same key is the same execution [default: a new one each time]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Post the result to this URL as well
+    #[arg(long, value_name = "URL")]
+    pub callback: Option<String>,
+    /// Don't wait for the result: print the execution's id
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `cargo faas resume`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas resume last                     build its handler and go on, on the embedded platform
+  cargo faas resume 3f2a -p factors          an id may be shortened
+  cargo faas resume 3f2a --apihost https://ow.example --store file:/mnt/faas
+
+An invocation that still drives the execution is waited for until its lease ends.")]
+pub struct Resume {
+    /// The execution: its id, the beginning of it, or `last`
+    pub id: String,
+    #[command(flatten)]
+    pub pick: Pick,
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub remote: Remote,
+}

@@ -1,0 +1,69 @@
+//! Building a binary with cargo.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use cargo_metadata::{Artifact, Message, TargetKind};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::{Project, Target};
+use crate::error::{Context, Error, Result};
+use crate::exit::Exit;
+
+/// How to build.
+#[derive(Clone, Debug)]
+pub struct Profile<'a> {
+    /// With optimisation.
+    pub release: bool,
+    /// Features to turn on.
+    pub features: &'a [String],
+    /// Without cargo's progress.
+    pub quiet: bool,
+}
+
+/// Builds `target`; cargo's own progress and errors go to stderr.
+pub(super) async fn build(project: &Project, target: &Target, profile: &Profile<'_>) -> Result<PathBuf> {
+    let mut child = command(project, target, profile)
+        .spawn()
+        .context(Exit::Build, || "failed to start cargo".to_owned())?;
+    let mut out = child.stdout.take().ok_or_else(|| Error::bug("cargo has no stdout"))?;
+    let mut messages = Vec::new();
+    out.read_to_end(&mut messages).await.context(Exit::Build, || "failed to read cargo's messages".to_owned())?;
+    let status = child.wait().await.context(Exit::Build, || "failed to wait for cargo".to_owned())?;
+    if !status.success() {
+        return Err(Error::new(Exit::Build, format!("failed to build {target}")).help("cargo's errors stand above"));
+    }
+    executable(&messages, target)
+        .ok_or_else(|| Error::new(Exit::Build, format!("cargo built no executable of {target}")))
+}
+
+fn command(project: &Project, target: &Target, profile: &Profile<'_>) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--message-format=json-render-diagnostics", "--package", &target.package]);
+    command.args([if target.is_example { "--example" } else { "--bin" }, &target.name]);
+    if profile.release {
+        command.arg("--release");
+    }
+    if profile.quiet {
+        command.arg("--quiet");
+    }
+    for features in profile.features {
+        command.args(["--features", features]);
+    }
+    command.arg("--target-dir").arg(project.target_dir());
+    command.current_dir(project.metadata.workspace_root.as_std_path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn executable(messages: &[u8], target: &Target) -> Option<PathBuf> {
+    let kind = if target.is_example { TargetKind::Example } else { TargetKind::Bin };
+    let is_it = |artifact: &Artifact| artifact.target.name == target.name && artifact.target.kind.contains(&kind);
+    let artifacts = Message::parse_stream(messages).filter_map(|message| match message {
+        Ok(Message::CompilerArtifact(artifact)) => Some(artifact),
+        _ => None,
+    });
+    artifacts.filter(is_it).find_map(|artifact| artifact.executable).map(Into::into)
+}

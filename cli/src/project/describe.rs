@@ -1,0 +1,71 @@
+//! Asking a binary what it has.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use limitless_faas_core::manifest::Manifest;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::error::{Context, Error, Result};
+use crate::exit::Exit;
+
+/// A binary answers at once; one that does not is a server that ignores its arguments.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asked alone: a manifest of another format has it, whatever else it has.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
+pub(super) async fn describe(program: &Path) -> Result<Manifest> {
+    let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut command = Command::new(program);
+    command.arg("describe").stdin(Stdio::null()).stderr(Stdio::inherit()).env_remove("LISTEN_FDS");
+    command.kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output())
+        .await
+        .map_err(|_| not_a_function(&name).because(std::io::Error::other("it did not answer in 20 s")))?
+        .context(Exit::Build, || format!("failed to start {}", program.display()))?;
+    if !output.status.success() {
+        let status = std::io::Error::other(format!("`{name} describe` ended with {}", output.status));
+        return Err(not_a_function(&name).because(status));
+    }
+    read(&name, &output.stdout)
+}
+
+fn read(name: &str, printed: &[u8]) -> Result<Manifest> {
+    let format: Format =
+        serde_json::from_slice(printed).map_err(|error| not_a_function(name).because(error))?;
+    if format.format != Manifest::FORMAT {
+        let message = format!(
+            "binary `{name}` describes itself in format {}, and this cargo faas reads format {}",
+            format.format,
+            Manifest::FORMAT
+        );
+        return Err(Error::usage(message).help("use the cargo-faas of the same version as its limitless-faas"));
+    }
+    serde_json::from_slice(printed).map_err(|error| not_a_function(name).because(error))
+}
+
+fn not_a_function(name: &str) -> Error {
+    Error::usage(format!("binary `{name}` does not say which handlers it has"))
+        .help("the body of its main is limitless_faas::serve!(handler, …)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_format_and_other_programs_are_told_apart() {
+        let error = read("x", br#"{"format":2,"handlers":{}}"#).unwrap_err();
+        assert!(error.to_string().contains("format 2"), "{error}");
+        let error = read("x", b"Hello, world!\n").unwrap_err();
+        assert!(error.to_string().contains("does not say which handlers"), "{error}");
+        let manifest = read("x", br#"{"format":1,"sdk":"0.1.0","handlers":[]}"#).unwrap();
+        assert_eq!(manifest.handlers, []);
+    }
+}
