@@ -1,0 +1,147 @@
+//! What function processes print, kept per activation so that it can be read afterwards.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use limitless_faas_core::ExecutionId;
+use limitless_faas_local::{Event, EventKind};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::exit::Exit;
+use crate::state::create_folder;
+
+/// Files kept open at once.
+const OPEN: usize = 32;
+
+/// A line that a function printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// When, µs since 1970.
+    pub at_us: u64,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// The line without its end.
+    pub line: String,
+}
+
+/// Writes down what functions print.
+#[derive(Debug)]
+pub struct Capture {
+    folder: PathBuf,
+    open: HashMap<String, File>,
+}
+
+impl Capture {
+    /// Writes into this folder, which is made if need be.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn into(folder: PathBuf) -> Result<Self> {
+        create_folder(&folder)?;
+        Ok(Self { folder, open: HashMap::new() })
+    }
+
+    /// Writes down the event, if it is a printed line.
+    ///
+    /// # Errors
+    /// Where the file can't be written.
+    pub fn on(&mut self, event: &Event) -> Result<()> {
+        let EventKind::Log { stream, line } = &event.kind else { return Ok(()) };
+        let stream = match stream {
+            limitless_faas_local::Stream::Stdout => "stdout",
+            limitless_faas_local::Stream::Stderr => "stderr",
+        };
+        let line = Line { at_us: event.at_us, stream: stream.to_owned(), line: line.clone() };
+        self.write(&event.activation, &line)
+            .context(Exit::Store, || format!("failed to keep the function's output in {}", self.folder.display()))
+    }
+
+    fn write(&mut self, activation: &str, line: &Line) -> io::Result<()> {
+        if self.open.len() >= OPEN && !self.open.contains_key(activation) {
+            self.open.clear();
+        }
+        let path = file(&self.folder, activation);
+        let file = match self.open.entry(activation.to_owned()) {
+            std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::hash_map::Entry::Vacant(empty) => {
+                empty.insert(OpenOptions::new().create(true).append(true).open(path)?)
+            }
+        };
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        file.write_all(&text)
+    }
+}
+
+/// What the deliveries of one activation printed; nothing where nothing was kept.
+///
+/// # Errors
+/// Where the file can't be read.
+pub fn read(folder: &Path, activation: &str) -> Result<Vec<Line>> {
+    let path = file(folder, activation);
+    let failed = || format!("failed to read {}", path.display());
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.context(Exit::Store, failed)?,
+    };
+    let mut lines = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.context(Exit::Store, failed)?;
+        // The last line of a run that was killed may be cut short.
+        lines.extend(serde_json::from_str::<Line>(&line));
+    }
+    Ok(lines)
+}
+
+/// Removes what was printed in an activation.
+///
+/// # Errors
+/// Where the file can't be removed.
+pub fn remove(folder: &Path, activation: &str) -> Result<()> {
+    match fs::remove_file(file(folder, activation)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).context(Exit::Store, || format!("failed to remove the output of {activation}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A caller may choose a call id: only a plain one becomes a file name as it is, any other by its hash.
+fn file(folder: &Path, activation: &str) -> PathBuf {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let plain = (1..=64).contains(&activation.len()) && activation.bytes().all(is_plain);
+    let name = if plain { activation.to_owned() } else { ExecutionId::derive("output", activation).to_string() };
+    folder.join(format!("{name}.jsonl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use limitless_faas_local::Stream;
+
+    use super::*;
+
+    fn print(activation: &str, line: &str) -> Event {
+        let kind = EventKind::Log { stream: Stream::Stdout, line: line.to_owned() };
+        Event { at_us: 1, activation: activation.to_owned(), function: "f".to_owned(), kind }
+    }
+
+    #[test]
+    fn printed_lines_are_read_back_whatever_the_activation_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().join("logs");
+        let mut capture = Capture::into(logs.clone()).unwrap();
+        for activation in ["a1", "../../escape", "", "x\0y"] {
+            capture.on(&print(activation, "hello \u{1b}[31m")).unwrap();
+            capture.on(&print(activation, "bye")).unwrap();
+            let lines: Vec<String> = read(&logs, activation).unwrap().into_iter().map(|line| line.line).collect();
+            assert_eq!(lines, ["hello \u{1b}[31m", "bye"]);
+        }
+        assert_eq!(fs::read_dir(&logs).unwrap().count(), 4);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        remove(&logs, "a1").unwrap();
+        assert_eq!(read(&logs, "a1").unwrap(), []);
+    }
+}

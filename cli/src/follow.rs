@@ -1,0 +1,298 @@
+//! Waiting for a result: reads the log, listens to the platform, and acts where an execution would stand still.
+
+use std::time::Duration;
+
+use limitless_faas_core::log::LogError;
+use limitless_faas_core::{Advice, ExecutionId, Failure};
+use limitless_faas_local::{Event, EventKind};
+use serde_json::Value;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::capture::Capture;
+use crate::deliveries::{Deliveries, Hopeless};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::history::History;
+use crate::platform::{Ask, Client, failure_in};
+use crate::records::{Records, now_us};
+use crate::recover::{Next, Patience, Situation, next};
+use crate::report::advise;
+
+/// How an execution that was waited for ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As its log says.
+    Log(Box<History>),
+    /// The function answered, and there is no log.
+    Answer(Value),
+}
+
+/// Is told what happens.
+pub trait Watcher {
+    /// The log or the deliveries changed, or time passed.
+    fn changed(&mut self, seen: &Seen);
+    /// The function printed a line.
+    fn printed(&mut self, line: &str);
+    /// We did something, or something happened that no invocation shows.
+    fn noted(&mut self, text: &str);
+}
+
+/// What is known of the execution.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Its log; none before the first entry.
+    pub history: Option<History>,
+    /// The platform's side, where it is ours.
+    pub deliveries: Option<Deliveries>,
+}
+
+/// The platform's events, where it is ours.
+#[derive(Debug)]
+pub struct View {
+    /// The events.
+    pub events: Receiver<Event>,
+    /// Keeps what functions print.
+    pub capture: Capture,
+}
+
+/// One execution that is waited for.
+#[derive(Debug)]
+pub struct Follow<'a> {
+    records: &'a Records,
+    client: &'a Client,
+    id: ExecutionId,
+    ask: Ask,
+    view: Option<View>,
+    patience: Patience,
+    seen: Seen,
+    quiet_since_ms: u64,
+    attempts: u32,
+    /// The delivery whose answer may say why the log does not grow.
+    answered: Option<String>,
+}
+
+impl<'a> Follow<'a> {
+    /// An execution that `ask` begins or goes on with. Nothing is sent yet.
+    pub fn new(records: &'a Records, client: &'a Client, ask: Ask, view: Option<View>) -> Self {
+        let deliveries = view.as_ref().map(|_| Deliveries::default());
+        Self {
+            records,
+            client,
+            id: ask.execution(),
+            ask,
+            view,
+            patience: Patience::default(),
+            seen: Seen { history: None, deliveries },
+            quiet_since_ms: now_us() / 1000,
+            attempts: 0,
+            answered: None,
+        }
+    }
+
+    /// What is known by now.
+    pub fn into_seen(self) -> Seen {
+        self.seen
+    }
+
+    /// Sends the call, unless the execution exists and somebody drives it.
+    ///
+    /// # Errors
+    /// Where the platform or the store does not answer.
+    pub async fn begin(&mut self) -> Result<()> {
+        self.read_log().await?;
+        match (&self.ask, &self.seen.history) {
+            (Ask::First(call), None) => self.client.call(call).await.map(|activation| self.sent(activation)),
+            // Whoever drives it may still do so: the decision below is the same as for a lost successor.
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Where platform or store do not answer, or nothing we do has any effect.
+    pub async fn to_the_end(&mut self, watcher: &mut dyn Watcher) -> Result<Ended> {
+        loop {
+            self.read_log().await?;
+            watcher.changed(&self.seen);
+            if let Some(answer) = self.early_answer().await? {
+                return Ok(Ended::Answer(answer));
+            }
+            match self.next()? {
+                Next::Done => break,
+                Next::Wait(time) => self.wait(time, watcher).await?,
+                Next::Call => self.act(false, watcher).await?,
+                Next::Resume => self.act(true, watcher).await?,
+                Next::GiveUp => return Err(self.given_up()),
+            }
+        }
+        let history = self.seen.history.clone().ok_or_else(|| Error::bug("an end without a log"))?;
+        Ok(Ended::Log(Box::new(history)))
+    }
+
+    fn next(&self) -> Result<Next> {
+        let hopeless = self.seen.deliveries.as_ref().and_then(Deliveries::hopeless);
+        if let (None, Some(hopeless)) = (&self.seen.history, hopeless) {
+            return Err(self.hopeless(hopeless));
+        }
+        let situation = Situation {
+            execution: self.seen.history.as_ref().map(|history| &history.execution),
+            in_flight: self.seen.deliveries.as_ref().map(Deliveries::in_flight),
+            now_ms: now_us() / 1000,
+            quiet_since_ms: self.quiet_since_ms,
+            attempts: self.attempts,
+        };
+        Ok(next(&situation, &self.patience))
+    }
+
+    async fn read_log(&mut self) -> Result<()> {
+        let from = self.seen.history.as_ref().map_or(0, |history| history.execution.length);
+        let entries = self.records.entries(&self.id, from).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let unreadable = |error: LogError| {
+            Error::new(Exit::Store, format!("failed to read the log of execution {}", self.id)).because(error)
+        };
+        for entry in &entries {
+            match &mut self.seen.history {
+                Some(history) => history.push(entry).map_err(unreadable)?,
+                none => *none = Some(History::begin(entry).map_err(unreadable)?),
+            }
+        }
+        self.attempts = 0;
+        self.answered = None;
+        self.stir();
+        Ok(())
+    }
+
+    /// Why a delivery that was answered left nothing in the log; a result, where it is one.
+    async fn early_answer(&mut self) -> Result<Option<Value>> {
+        let is_over = self.seen.history.as_ref().is_some_and(|history| history.status().is_terminal());
+        let is_idle = self.seen.deliveries.as_ref().is_none_or(|deliveries| deliveries.in_flight() == 0);
+        let Some(activation) = self.answered.clone().filter(|_| is_idle && !is_over) else { return Ok(None) };
+        let Some(answer) = self.client.answer(&self.ask, &activation).await? else { return Ok(None) };
+        self.answered = None;
+        // The log may have grown while we asked; then it has the last word.
+        self.read_log().await?;
+        match failure_in(&answer) {
+            Some(failure) if self.seen.history.is_none() || !is_passing(&failure) => self.refused(failure),
+            Some(_) => Ok(None),
+            None if answer.get("execution").is_some() && answer.get("status").is_some() => Ok(None),
+            None => Ok(self.seen.history.is_none().then_some(answer)),
+        }
+    }
+
+    /// A failure that only a delivery tells: the execution is as it was.
+    fn refused(&self, failure: Failure) -> Result<Option<Value>> {
+        if is_passing(&failure) {
+            return Ok(None);
+        }
+        Err(advise(Error::failure(&failure), &failure, self.id.as_str()))
+    }
+
+    async fn wait(&mut self, time: Duration, watcher: &mut dyn Watcher) -> Result<()> {
+        /// Between two looks at the log of a platform of ours, for checkpoints that no event tells of.
+        const LOOK: Duration = Duration::from_millis(100);
+        let Some(view) = &mut self.view else {
+            tokio::time::sleep(time).await;
+            return Ok(());
+        };
+        let until = tokio::time::Instant::now() + time.min(LOOK);
+        loop {
+            let event = tokio::select! {
+                event = view.events.recv() => event,
+                () = tokio::time::sleep_until(until) => return Ok(()),
+            };
+            match event {
+                Ok(event) if matches!(event.kind, EventKind::Log { .. }) => {
+                    view.capture.on(&event)?;
+                    if let EventKind::Log { line, .. } = &event.kind {
+                        watcher.printed(line);
+                    }
+                }
+                Ok(event) => return Ok(self.happened(&event, watcher)),
+                Err(RecvError::Lagged(_)) => {
+                    self.seen.deliveries.as_mut().map(Deliveries::missed).unwrap_or_default();
+                    return Ok(());
+                }
+                Err(RecvError::Closed) => return Err(Error::platform("the platform on this machine has ended")),
+            }
+        }
+    }
+
+    fn happened(&mut self, event: &Event, watcher: &mut dyn Watcher) {
+        self.stir();
+        if let Some(deliveries) = &mut self.seen.deliveries {
+            deliveries.on(event);
+        }
+        match &event.kind {
+            EventKind::Answered { .. } => self.answered = Some(event.activation.clone()),
+            EventKind::Lost => watcher.noted("a delivery was lost"),
+            EventKind::Killed { .. } | EventKind::Died { .. } if self.seen.history.is_none() => {
+                let attempt = self.seen.deliveries.as_ref();
+                let attempt = attempt.and_then(|all| all.attempt(&event.activation, event.at_us));
+                if let Some((_, end)) = attempt.and_then(|attempt| attempt.end.as_ref()) {
+                    watcher.noted(&format!("{} before it saved anything", end.describe()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn act(&mut self, resume: bool, watcher: &mut dyn Watcher) -> Result<()> {
+        self.attempts += 1;
+        let sent = match (&self.ask, resume) {
+            (Ask::First(call), false) => {
+                watcher.noted("nothing came of the call: calling again");
+                self.client.call(call).await
+            }
+            _ => {
+                if self.seen.history.as_ref().is_some_and(|history| history.invocations.len() > 0) {
+                    watcher.noted("nobody goes on with it: resuming");
+                }
+                self.client.resume(self.ask.handler(), &self.id).await
+            }
+        };
+        self.sent(sent?);
+        Ok(())
+    }
+
+    fn sent(&mut self, activation: String) {
+        self.stir();
+        // A platform that is not ours tells nothing: its answer is asked for.
+        if self.view.is_none() {
+            self.answered = Some(activation);
+        }
+    }
+
+    fn stir(&mut self) {
+        self.quiet_since_ms = now_us() / 1000;
+    }
+
+    fn given_up(&self) -> Error {
+        let message = format!("failed to get execution {} to go on: {} deliveries had no effect", self.id, self.attempts);
+        Error::platform(message)
+            .help(format!("`cargo faas logs {}` shows what the function printed", self.id))
+            .help(format!("`cargo faas resume {}` tries again", self.id))
+    }
+
+    fn hopeless(&self, hopeless: Hopeless) -> Error {
+        let handler = self.ask.handler();
+        let message = |what: &str| format!("handler `{handler}` {what} again and again before it saved anything");
+        match hopeless {
+            Hopeless::TimeLimit => Error::new(Exit::NoProgress, message("was killed at its time limit"))
+                .help("put #[checkpoint] on its longest loop, or raise --time-limit"),
+            Hopeless::Memory => {
+                Error::new(Exit::NoProgress, message("was killed for its memory")).help("raise --memory")
+            }
+            Hopeless::Died => Error::new(Exit::Application, message("died")).help("what it printed stands above"),
+        }
+    }
+}
+
+/// Whether another delivery may do better.
+fn is_passing(failure: &Failure) -> bool {
+    matches!(failure.code.advice(), Advice::Retry | Advice::Fenced)
+}

@@ -1,0 +1,352 @@
+//! Speaking to a platform: deploy, call, resume. The one place of this crate that knows the platforms apart.
+
+mod local;
+mod openfaas;
+mod openwhisk;
+mod remote;
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use limitless_faas_core::{ExecutionId, Failure};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::project::Input;
+
+pub use local::{Deployed, Local, MAX_INVOCATIONS_VARIABLE};
+pub use remote::{find, wsk_line};
+
+/// Which platform's interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub enum Dialect {
+    /// Actions and activations
+    #[default]
+    OpenWhisk,
+    /// Functions behind a gateway
+    OpenFaas,
+}
+
+/// What to deploy.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// The name it is called by.
+    pub name: String,
+    /// What the platform runs.
+    pub image: String,
+    /// Time limit of one invocation.
+    pub time_limit: Duration,
+    /// Memory limit.
+    pub memory_mb: u64,
+}
+
+/// A first call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The name the handler is deployed under.
+    pub handler: String,
+    /// Its input.
+    pub input: Input,
+    /// Names the call: the same key is the same execution.
+    pub key: String,
+    /// Where the result is to be posted.
+    pub callback: Option<String>,
+}
+
+impl Call {
+    /// The execution that this call begins.
+    pub fn execution(&self) -> ExecutionId {
+        ExecutionId::derive(&self.handler, &self.key)
+    }
+}
+
+/// What is asked of a platform about one execution.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// To begin it.
+    First(Call),
+    /// To go on with it.
+    Resume {
+        /// The name the handler is deployed under.
+        handler: String,
+        /// The execution.
+        id: ExecutionId,
+    },
+}
+
+impl Ask {
+    /// The execution.
+    pub fn execution(&self) -> ExecutionId {
+        match self {
+            Self::First(call) => call.execution(),
+            Self::Resume { id, .. } => id.clone(),
+        }
+    }
+
+    /// Its handler.
+    pub fn handler(&self) -> &str {
+        match self {
+            Self::First(call) => &call.handler,
+            Self::Resume { handler, .. } => handler,
+        }
+    }
+}
+
+/// A platform's HTTP interface, as one caller uses it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    dialect: Dialect,
+    base: String,
+    auth: Option<(String, String)>,
+}
+
+/// No request of ours takes longer, but for one that waits for a function.
+const REQUEST: Duration = Duration::from_secs(30);
+/// How often an accepted call is tried for.
+const ATTEMPTS: u32 = 6;
+
+impl Client {
+    /// A client of the platform at `base`, with the key `user:password` if it needs one.
+    ///
+    /// # Errors
+    /// Where the URL or the key is none.
+    pub fn new(dialect: Dialect, base: &str, key: Option<&str>, insecure: bool) -> Result<Self> {
+        let base = base.trim_end_matches('/').to_owned();
+        if reqwest::Url::parse(&base).is_err() {
+            return Err(Error::usage(format!("`{base}` is no URL")).help("write for example http://127.0.0.1:3233"));
+        }
+        let split = |key: &str| {
+            let parts = key.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()));
+            parts.ok_or_else(|| Error::usage("the platform's key has no colon").help("write it as user:password"))
+        };
+        let auth = key.map(split).transpose()?;
+        let http = http(&base, insecure)?;
+        Ok(Self { http, dialect, base, auth })
+    }
+
+    /// Where the platform is.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Creates or replaces a function.
+    ///
+    /// # Errors
+    /// Where the platform can't be reached or refuses.
+    pub async fn deploy(&self, deployment: &Deployment) -> Result<()> {
+        match self.dialect {
+            Dialect::OpenWhisk => openwhisk::deploy(self, deployment).await,
+            Dialect::OpenFaas => openfaas::deploy(self, deployment).await,
+        }
+    }
+
+    /// Makes a first call and does not wait for its result; answers what the platform calls the delivery.
+    ///
+    /// # Errors
+    /// Where the platform can't be reached or refuses.
+    pub async fn call(&self, call: &Call) -> Result<String> {
+        match self.dialect {
+            Dialect::OpenWhisk => openwhisk::call(self, call).await,
+            Dialect::OpenFaas => openfaas::call(self, call).await,
+        }
+    }
+
+    /// Invokes a successor; answers what the platform calls the delivery.
+    ///
+    /// # Errors
+    /// Where the platform can't be reached or refuses.
+    pub async fn resume(&self, handler: &str, id: &ExecutionId) -> Result<String> {
+        match self.dialect {
+            Dialect::OpenWhisk => openwhisk::resume(self, handler, id).await,
+            Dialect::OpenFaas => openfaas::resume(self, handler, id).await,
+        }
+    }
+
+    /// What the function answered to this delivery, where the platform tells.
+    ///
+    /// # Errors
+    /// Where the platform can't be reached.
+    pub async fn answer(&self, ask: &Ask, activation: &str) -> Result<Option<Value>> {
+        match self.dialect {
+            Dialect::OpenWhisk => openwhisk::answer(self, activation).await,
+            Dialect::OpenFaas => openfaas::answer(self, ask).await,
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base)).timeout(REQUEST);
+        match &self.auth {
+            Some((user, password)) => request.basic_auth(user, Some(password)),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        request.send().await.map_err(|error| {
+            let what = if error.is_timeout() { "the platform at {} did not answer in time" } else { "failed to reach the platform at {}" };
+            Error::platform(what.replace("{}", &self.base)).because(plain(&error)).help("check that it runs and may be reached from here")
+        })
+    }
+
+    /// Sends until the platform accepts or refuses for good.
+    async fn send_patiently(&self, request: &RequestBuilder, handler: &str) -> Result<Response> {
+        let mut pause = Duration::from_millis(100);
+        for attempt in 1.. {
+            let again = request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
+            let response = self.send(again).await?;
+            let status = response.status();
+            let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+            if !is_busy || attempt == ATTEMPTS {
+                return self.accepted(response, handler).await;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(Error::bug("tried for ever"))
+    }
+
+    async fn accepted(&self, response: Response, handler: &str) -> Result<Response> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let said = response.text().await.unwrap_or_default();
+        Err(self.refused(status, handler, &said))
+    }
+
+    fn refused(&self, status: StatusCode, handler: &str, said: &str) -> Error {
+        let said = reason(said);
+        let because = std::io::Error::other(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") });
+        let error = |message: String| Error::platform(message).because(because);
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                error(format!("the platform at {} refused the key", self.base)).help("give the right one with --auth")
+            }
+            StatusCode::NOT_FOUND => error(format!("the platform at {} has no function `{handler}`", self.base))
+                .help("deploy it first; `cargo faas dev` deploys the handlers of the current package"),
+            StatusCode::TOO_MANY_REQUESTS => {
+                error(format!("the platform at {} accepts no more calls now", self.base)).help("try again in a minute")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                error(format!("the input is larger than the platform at {} takes", self.base))
+                    .help("put it where the function can fetch it, and pass the address")
+            }
+            _ => error(format!("the platform at {} refused function `{handler}`", self.base)),
+        }
+    }
+}
+
+/// The body of a first call: the input, and the control data beside it.
+fn body_with(input: &Input, control: Option<&Value>) -> Result<Vec<u8>> {
+    let control = control.map(|control| RawValue::from_string(control.to_string())).transpose().map_err(no_json)?;
+    let mut fields: BTreeMap<&str, &RawValue> =
+        input.fields().iter().map(|(name, value)| (name.as_str(), value.as_ref())).collect();
+    if let Some(control) = &control {
+        fields.insert(crate::project::CONTROL, control);
+    }
+    serde_json::to_vec(&fields).map_err(no_json)
+}
+
+fn resume_body(id: &ExecutionId) -> Value {
+    json!({ crate::project::CONTROL: { "resume": id } })
+}
+
+fn no_json(error: serde_json::Error) -> Error {
+    Error::bug("failed to write JSON").because(error)
+}
+
+/// The failure that a function's answer tells, if it tells one.
+pub fn failure_in(answer: &Value) -> Option<Failure> {
+    let error = answer.get("error")?;
+    if let Ok(failure) = serde_json::from_value(error.clone()) {
+        return Some(failure);
+    }
+    let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
+    Some(Failure::new(limitless_faas_core::Code::Application, message))
+}
+
+/// What a refusal says, in one line.
+fn reason(body: &str) -> String {
+    let json: Option<Value> = serde_json::from_str(body).ok();
+    let told = json.as_ref().and_then(|json| json.get("error")).and_then(Value::as_str);
+    let text = told.unwrap_or(body).trim();
+    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect();
+    line
+}
+
+/// reqwest repeats the URL in its message; the cause says what happened.
+fn plain(error: &reqwest::Error) -> std::io::Error {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    std::io::Error::other(cause.to_string())
+}
+
+fn http(base: &str, insecure: bool) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
+    let is_near = ["http://127.", "http://localhost", "http://[::1]"].iter().any(|near| base.starts_with(near));
+    let builder = if is_near { builder.no_proxy() } else { builder };
+    let builder = secure(builder, base, insecure)?;
+    builder.build().map_err(|error| Error::new(Exit::Platform, "failed to set up HTTP").because(plain(&error)))
+}
+
+#[cfg(feature = "tls")]
+fn secure(builder: reqwest::ClientBuilder, _base: &str, insecure: bool) -> Result<reqwest::ClientBuilder> {
+    // It fails only where one is installed already, which serves as well.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Ok(builder.tls_danger_accept_invalid_certs(insecure))
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(builder: reqwest::ClientBuilder, base: &str, _insecure: bool) -> Result<reqwest::ClientBuilder> {
+    if base.starts_with("https:") {
+        return Err(Error::usage("this cargo faas was built without https")
+            .help("install it with its default features: cargo install cargo-faas"));
+    }
+    Ok(builder)
+}
+
+#[cfg(test)]
+mod tests {
+    use limitless_faas_core::Code;
+
+    use super::*;
+
+    #[test]
+    fn the_input_is_sent_to_the_letter() {
+        let input = Input::parse(r#"{"x": 1.0, "n": 18446744073709551615}"#).unwrap();
+        let body = body_with(&input, Some(&json!({"idempotency_key": "k"}))).unwrap();
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(text, r#"{"$limitless":{"idempotency_key":"k"},"n":18446744073709551615,"x":1.0}"#);
+    }
+
+    #[test]
+    fn failures_of_ours_and_of_others_are_read() {
+        let ours = json!({"error": {"code": "LF001", "message": "no field n"}});
+        assert_eq!(failure_in(&ours).unwrap().code, Code::BadInput);
+        assert_eq!(failure_in(&json!({"error": "oops"})).unwrap().message, "oops");
+        assert!(failure_in(&json!({"result": 1})).is_none());
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_without_control_characters() {
+        assert_eq!(reason(r#"{"error":"too\u001b[31m many\nmore","code":"x"}"#), "too[31m many");
+        assert_eq!(reason(""), "");
+    }
+
+    #[test]
+    fn a_key_needs_its_two_parts() {
+        let error = Client::new(Dialect::OpenWhisk, "http://127.0.0.1:1", Some("nocolon"), false).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(Client::new(Dialect::OpenWhisk, "127.0.0.1", None, false).is_err());
+    }
+}

@@ -1,0 +1,81 @@
+//! OpenFaaS's gateway.
+
+use std::time::Duration;
+
+use limitless_faas_core::ExecutionId;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Ask, Call, Client, Deployment, body_with, resume_body};
+use crate::error::{Error, Result};
+
+/// A call that waits for the function is given up after this; the function goes on.
+const WAIT: Duration = Duration::from_secs(300);
+
+pub(super) async fn deploy(client: &Client, deployment: &Deployment) -> Result<()> {
+    let limit_ms = deployment.time_limit.as_millis();
+    let function = json!({
+        "service": deployment.name,
+        "image": deployment.image,
+        "envVars": {
+            "exec_timeout": format!("{limit_ms}ms"),
+            "LIMITLESS_TIME_LIMIT_MS": limit_ms.to_string(),
+            "LIMITLESS_HANDLER": deployment.name,
+        },
+        "limits": { "memory": format!("{}Mi", deployment.memory_mb) },
+    });
+    // As OpenFaaS's own client does: update, and where there is nothing to update, create.
+    let update = client.send(client.request(Method::PUT, "/system/functions").json(&function)).await?;
+    if update.status() != StatusCode::NOT_FOUND {
+        return client.accepted(update, &deployment.name).await.map(drop);
+    }
+    let create = client.send(client.request(Method::POST, "/system/functions").json(&function)).await?;
+    client.accepted(create, &deployment.name).await.map(drop)
+}
+
+pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
+    queue(client, &call.handler, first(client, "async-function", call)?).await
+}
+
+pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
+    let request = client.request(Method::POST, &format!("/async-function/{handler}")).json(&resume_body(id));
+    queue(client, handler, request).await
+}
+
+fn first(client: &Client, kind: &str, call: &Call) -> Result<RequestBuilder> {
+    let request = client.request(Method::POST, &format!("/{kind}/{}", call.handler));
+    let request = request.header(CONTENT_TYPE, "application/json").header("Idempotency-Key", &call.key);
+    let request = match &call.callback {
+        Some(callback) => request.header("X-Limitless-Callback-Url", callback),
+        None => request,
+    };
+    Ok(request.body(body_with(&call.input, None)?))
+}
+
+async fn queue(client: &Client, handler: &str, request: RequestBuilder) -> Result<String> {
+    let response = client.send_patiently(&request, handler).await?;
+    let id = response.headers().get("X-Call-Id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    id.ok_or_else(|| {
+        Error::platform(format!("{} does not answer as an OpenFaaS gateway does", client.base()))
+            .help("give the gateway with --gateway, or an OpenWhisk API host with --apihost")
+    })
+}
+
+/// A gateway keeps no answers: what was asked is asked once more, and waited for.
+pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Option<Value>> {
+    let request = match ask {
+        Ask::First(call) => first(client, "function", call)?,
+        Ask::Resume { handler, id } => {
+            client.request(Method::POST, &format!("/function/{handler}")).json(&resume_body(id))
+        }
+    };
+    let response = client.send(request.timeout(WAIT)).await?;
+    let status = response.status();
+    let text = response.text().await.unwrap_or_default();
+    match serde_json::from_str::<Value>(&text) {
+        Ok(value) => Ok(Some(value)),
+        Err(_) if status.is_success() => Ok(None),
+        Err(_) => Ok(Some(json!({ "error": format!("the function answered {status}: {}", super::reason(&text)) }))),
+    }
+}

@@ -1,0 +1,64 @@
+//! OpenWhisk's REST API.
+
+use limitless_faas_core::ExecutionId;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Call, Client, Deployment, body_with, resume_body};
+use crate::error::{Error, Result};
+
+const ACTIONS: &str = "/api/v1/namespaces/_/actions";
+const ACTIVATIONS: &str = "/api/v1/namespaces/_/activations";
+
+pub(super) async fn deploy(client: &Client, deployment: &Deployment) -> Result<()> {
+    let timeout_ms = u64::try_from(deployment.time_limit.as_millis()).unwrap_or(u64::MAX);
+    let action = json!({
+        "exec": { "kind": "blackbox", "image": deployment.image },
+        "limits": { "timeout": timeout_ms, "memory": deployment.memory_mb },
+        // Without its own key a function can't invoke its successor.
+        "annotations": [{ "key": "provide-api-key", "value": true }],
+    });
+    let path = format!("{ACTIONS}/{}?overwrite=true", deployment.name);
+    let response = client.send(client.request(Method::PUT, &path).json(&action)).await?;
+    client.accepted(response, &deployment.name).await.map(drop)
+}
+
+pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
+    let mut control = json!({ "idempotency_key": call.key });
+    if let Some(callback) = &call.callback {
+        control["callback"] = json!(callback);
+    }
+    invoke(client, &call.handler, body_with(&call.input, Some(&control))?).await
+}
+
+pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
+    invoke(client, handler, resume_body(id).to_string().into_bytes()).await
+}
+
+async fn invoke(client: &Client, handler: &str, body: Vec<u8>) -> Result<String> {
+    let path = format!("{ACTIONS}/{handler}?blocking=false&result=false");
+    let request = client.request(Method::POST, &path).header(CONTENT_TYPE, "application/json").body(body);
+    let response = client.send_patiently(&request, handler).await?;
+    let answer: Value = response.json().await.map_err(|error| no_platform(client, error))?;
+    let activation = answer.get("activationId").and_then(Value::as_str).map(str::to_owned);
+    activation.ok_or_else(|| no_platform(client, std::io::Error::other("its answer names no activation")))
+}
+
+/// The record of an activation comes only after its end: until then the platform knows nothing of it.
+pub(super) async fn answer(client: &Client, activation: &str) -> Result<Option<Value>> {
+    let request = client.request(Method::GET, &format!("{ACTIVATIONS}/{activation}"));
+    let response = client.send(request).await?;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Ok(None);
+    }
+    let record: Value =
+        client.accepted(response, activation).await?.json().await.map_err(|error| no_platform(client, error))?;
+    Ok(record.pointer("/response/result").cloned())
+}
+
+fn no_platform(client: &Client, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::platform(format!("{} does not answer as OpenWhisk does", client.base()))
+        .because(error)
+        .help("give the API host with --apihost, or an OpenFaaS gateway with --gateway")
+}

@@ -1,0 +1,229 @@
+//! Executions in a store: find, read, call off.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use limitless_faas_core::log::{Entry, Execution, Stored};
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
+use limitless_faas_store::{Key, Log, Store, StoreError};
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::history::History;
+
+/// The executions of one store.
+#[derive(Clone, Debug)]
+pub struct Records {
+    store: Arc<dyn Store>,
+    url: String,
+}
+
+/// How often a read that may succeed later is tried.
+const READS: u32 = 5;
+
+impl Records {
+    /// Opens the store; nothing is read yet.
+    ///
+    /// # Errors
+    /// Where the URL names none.
+    pub fn open(url: &str) -> Result<Self> {
+        Ok(Self { store: limitless_faas_store::open(url)?, url: url.to_owned() })
+    }
+
+    /// The store's URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The store itself.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// This execution's log.
+    pub fn log(&self, id: &ExecutionId) -> Log {
+        Log::new(Arc::clone(&self.store), id.clone())
+    }
+
+    /// The log's entries from `from` on.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or an entry can't be read.
+    pub async fn entries(&self, id: &ExecutionId, from: u64) -> Result<Vec<Entry>> {
+        let log = self.log(id);
+        retried(|| log.entries(from)).await.map_err(|failure| self.unreadable(id, &failure))
+    }
+
+    /// What became of the execution.
+    ///
+    /// # Errors
+    /// As [`Records::entries`], and where there is none.
+    pub async fn history(&self, id: &ExecutionId) -> Result<History> {
+        let entries = self.entries(id, 0).await?;
+        let history = History::of(&entries).map_err(|error| {
+            self.unreadable(id, &Failure::new(Code::UnreadableLog, error.to_string()))
+        })?;
+        history.ok_or_else(|| self.unknown(id.as_str()))
+    }
+
+    /// The JSON of a result or input, to the letter.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub async fn json(&self, id: &ExecutionId, stored: &Stored) -> Result<Box<RawValue>> {
+        let log = self.log(id);
+        let text = retried(|| log.json(stored)).await.map_err(|failure| match failure.code {
+            Code::Damaged => Error::failure(&failure)
+                .help("`cargo faas gc` may have removed it: large results go some time after the execution ended"),
+            _ => self.unreadable(id, &failure),
+        })?;
+        RawValue::from_string(text)
+            .map_err(|error| Error::new(Exit::Store, format!("execution {id} has a result that is no JSON")).because(error))
+    }
+
+    /// Calls the execution off; answers what its log says then.
+    ///
+    /// # Errors
+    /// Where the store does not answer, or there is no such execution.
+    pub async fn cancel(&self, id: &ExecutionId, by: &str) -> Result<Execution> {
+        let (log, nonce) = (self.log(id), nonce()?);
+        log.cancel(by, nonce, now_us()).await.map_err(|failure| match failure.code {
+            Code::UnknownExecution => self.unknown(id.as_str()),
+            _ => self.unreadable(id, &failure),
+        })
+    }
+
+    /// All executions, in no particular order.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn ids(&self) -> Result<Vec<ExecutionId>> {
+        let names = self.store.children(&Key::new(key::EXECUTIONS).map_err(StoreError::from)?).await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// The execution that a person calls `text`: an id, the beginning of one, or `last`.
+    ///
+    /// # Errors
+    /// Where none or several are called so.
+    pub async fn resolve(&self, text: &str) -> Result<ExecutionId> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        if text == "last" {
+            return self.last().await;
+        }
+        if text.is_empty() || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) || text.len() > 32 {
+            let shown: String = text.chars().take(40).collect();
+            return Err(Error::usage(format!("`{}` is no execution", shown.escape_default()))
+                .help("an execution's id has 32 hexadecimal digits, which may be shortened; `last` is the latest one"));
+        }
+        let mut alike = self.ids().await?;
+        alike.retain(|id| id.as_str().starts_with(text));
+        match &alike[..] {
+            [one] => Ok(one.clone()),
+            [] => Err(self.unknown(text)),
+            many => Err(Error::usage(format!("{} executions begin with {text}", many.len()))
+                .help("write more digits of the id; `cargo faas list` shows them")),
+        }
+    }
+
+    async fn last(&self) -> Result<ExecutionId> {
+        let mut latest: Option<(u64, ExecutionId)> = None;
+        for id in self.ids().await? {
+            let begun = self.log(&id).entry(0).await.ok().flatten().map(|entry| entry.at_us);
+            if let Some(at_us) = begun.filter(|at_us| latest.as_ref().is_none_or(|(last, _)| at_us > last)) {
+                latest = Some((at_us, id));
+            }
+        }
+        let none = || Error::usage(format!("there is no execution in {}", self.url)).help(other_store());
+        latest.map(|(_, id)| id).ok_or_else(none)
+    }
+
+    fn unknown(&self, id: &str) -> Error {
+        Error::usage(format!("there is no execution {id} in {}", self.url))
+            .help("`cargo faas list` shows those there are")
+            .help(other_store())
+    }
+
+    fn unreadable(&self, id: &ExecutionId, failure: &Failure) -> Error {
+        let error = Error::new(Exit::Store, format!("failed to read execution {id} in {}", self.url));
+        let error = error.because(failure.clone());
+        match failure.code {
+            Code::UnreadableLog => error.help("use the cargo-faas of the same version as the function's limitless-faas"),
+            _ => error.help("try again, or check the store"),
+        }
+    }
+}
+
+fn other_store() -> &'static str {
+    "executions of another project or platform stand in another store: name it with --store"
+}
+
+/// Tries again what may succeed later.
+async fn retried<T, F: Future<Output = std::result::Result<T, Failure>>>(
+    mut attempt: impl FnMut() -> F,
+) -> std::result::Result<T, Failure> {
+    let mut pause = Duration::from_millis(20);
+    for _ in 1..READS {
+        match attempt().await {
+            Err(failure) if failure.code == Code::StoreAway => tokio::time::sleep(pause).await,
+            other => return other,
+        }
+        pause *= 3;
+    }
+    attempt().await
+}
+
+/// A random mark for an entry of ours.
+///
+/// # Errors
+/// Where the system has no randomness.
+pub fn nonce() -> Result<Nonce> {
+    random().map(Nonce::from_random)
+}
+
+/// Random bytes.
+///
+/// # Errors
+/// Where the system has no randomness.
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::new(Exit::Platform, "failed to draw random bytes").because(error))?;
+    Ok(bytes)
+}
+
+/// Microseconds since 1970.
+pub fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use limitless_faas_core::invocation::Written;
+
+    use super::*;
+    use crate::history::samples::three;
+
+    #[tokio::test]
+    async fn an_execution_is_found_by_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let records = Records::open(&format!("file:{}", folder.path().display())).unwrap();
+        assert!(records.resolve("last").await.unwrap_err().to_string().contains("no execution"));
+        let entries = three().entries;
+        let id = entries[0].execution.clone();
+        for (number, entry) in entries.iter().enumerate() {
+            let written = records.log(&id).create(number as u64, entry).await;
+            assert!(matches!(written, Written::New));
+        }
+        assert_eq!(records.resolve("last").await.unwrap(), id);
+        assert_eq!(records.resolve(&id.as_str()[..4]).await.unwrap(), id);
+        assert_eq!(records.history(&id).await.unwrap().invocations.len(), 3);
+        for wrong in ["", "zz", "../..", "ABCD", "Last"] {
+            assert_eq!(records.resolve(wrong).await.unwrap_err().exit(), Exit::Usage, "{wrong}");
+        }
+    }
+}

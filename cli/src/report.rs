@@ -1,0 +1,165 @@
+//! One execution as it is shown and printed: its history with what the platform's events add.
+
+use limitless_faas_core::Failure;
+use limitless_faas_core::log::{Phase, Status};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::deliveries::{Counts, Deliveries, End};
+use crate::error::{Error, Result};
+use crate::history::{History, Invocation, Outcome};
+use crate::records::Records;
+
+/// An invocation with what the platform saw of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    #[serde(flatten)]
+    pub invocation: Invocation,
+    /// What starting the process or unpausing it cost, where that was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start_us: Option<u64>,
+    /// How the platform ended it, where that was not by an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<String>,
+    /// What faults did to its delivery.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+}
+
+/// The invocations of `history` with what `deliveries` tell of them.
+pub fn shown(history: &History, deliveries: Option<&Deliveries>) -> Vec<Shown> {
+    let plain = |invocation: &Invocation| Shown {
+        invocation: invocation.clone(),
+        start_us: None,
+        ended_by: None,
+        faults: Vec::new(),
+    };
+    let one = |invocation: &Invocation| match deliveries {
+        Some(deliveries) => plain(invocation).with(deliveries),
+        None => plain(invocation),
+    };
+    history.invocations.iter().map(one).collect()
+}
+
+impl Shown {
+    fn with(mut self, deliveries: &Deliveries) -> Self {
+        let known = &mut self.invocation;
+        // A log that holds the end alone does not name the delivery.
+        let found = match known.activation.as_str() {
+            "" => deliveries.attempt_at(known.claimed_us).map(|(name, attempt)| (name.to_owned(), attempt)),
+            name => deliveries.attempt(name, known.claimed_us).map(|attempt| (name.to_owned(), attempt)),
+        };
+        let Some((activation, attempt)) = found else { return self };
+        if known.activation.is_empty() {
+            known.activation.clone_from(&activation);
+            known.started_us = attempt.started_us;
+            known.used_us = known.ended_us.map(|ended_us| ended_us.saturating_sub(attempt.started_us));
+            known.cold = Some(attempt.cold);
+        }
+        self.start_us = Some(attempt.start_us);
+        if let Some((ended_us, end)) = &attempt.end {
+            if known.outcome == Outcome::Lost || !matches!(end, End::Answered(_)) {
+                self.ended_by = Some(end.describe());
+            }
+            if known.used_us.is_none() && known.outcome != Outcome::Running {
+                known.ended_us = Some(*ended_us);
+                known.used_us = Some(ended_us.saturating_sub(known.started_us));
+            }
+        }
+        self.faults = deliveries.notes(&activation).to_vec();
+        self
+    }
+}
+
+/// What `run`, `resume`, `invoke` and `status` print with `--json`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub execution: String,
+    pub handler: String,
+    pub status: Status,
+    pub result: Option<Box<RawValue>>,
+    pub error: Option<Value>,
+    pub invocations: Vec<Shown>,
+    /// How many checkpoints were saved, and their bytes in all.
+    pub checkpoints: Value,
+    pub timings: Timings,
+    /// What the platform did, where it was ours to see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Counts>,
+}
+
+/// How long what took.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Timings {
+    /// From the log's first entry to its last; with what the client waited for, where one did.
+    pub wall_us: u64,
+    /// In invocations.
+    pub used_us: u64,
+    /// The middle one of the hand-over times.
+    pub hand_over_median_us: Option<u64>,
+}
+
+impl Report {
+    /// Reads the result, if there is one.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn of(records: &Records, history: &History, deliveries: Option<&Deliveries>, waited_us: Option<u64>) -> Result<Self> {
+        let execution = &history.execution;
+        let result = match &execution.phase {
+            Phase::Completed(output) => Some(records.json(&execution.id, output).await?),
+            _ => None,
+        };
+        let invocations = shown(history, deliveries);
+        let (first_us, last_us) = history.span_us;
+        let used_us = invocations.iter().filter_map(|one| one.invocation.used_us).sum();
+        Ok(Self {
+            execution: execution.id.to_string(),
+            handler: execution.handler.clone(),
+            status: history.status(),
+            result,
+            error: failure(history).map(|error| error.to_json()),
+            checkpoints: json!({
+                "count": history.checkpoints().count(),
+                "bytes": history.checkpoints().map(|one| one.bytes).sum::<u64>(),
+                "cost_us": history.checkpoints().map(|one| one.cost_us).sum::<u64>(),
+            }),
+            timings: Timings {
+                wall_us: waited_us.unwrap_or(last_us - first_us),
+                used_us,
+                hand_over_median_us: history.hand_over_median_us(),
+            },
+            platform: deliveries.map(|deliveries| deliveries.counts),
+            invocations,
+        })
+    }
+}
+
+/// Why the execution has no result, if it has ended without one.
+pub fn failure(history: &History) -> Option<Error> {
+    let id = &history.execution.id;
+    match &history.execution.phase {
+        Phase::Failed(failure) => Some(advise(Error::failure(failure), failure, id.as_str())),
+        Phase::Cancelled { by } => {
+            let code = limitless_faas_core::Code::Cancelled;
+            Some(Error::failure(&Failure::new(code, format!("execution {id} was cancelled by {by}"))))
+        }
+        _ => None,
+    }
+}
+
+/// Says what to do about a failure that a function tells.
+pub fn advise(error: Error, failure: &Failure, id: &str) -> Error {
+    use limitless_faas_core::Code;
+    match failure.code {
+        Code::Incompatible => error
+            .help(format!("build the code that saved it, then `cargo faas resume {id}`; the checkpoint was left as it is"))
+            .help("or begin anew: `cargo faas run` without --key, or with another one"),
+        Code::NoProgress => error.help("raise --time-limit, or put #[checkpoint] on a loop that turns more often"),
+        Code::TooManyInvocations => error.help("raise --max-invocations or --time-limit"),
+        Code::Panicked => error.help(format!("`cargo faas logs {id}` shows what it printed")),
+        Code::InputChanged => error.help("a key names one call: use another --key for another input"),
+        _ => error,
+    }
+}
