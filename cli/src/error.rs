@@ -21,13 +21,14 @@ pub struct Error {
     code: Option<Code>,
     message: String,
     help: Vec<String>,
+    is_printed: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error that ends the command with `exit`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), help: Vec::new(), source: None }
+        Self { exit, code: None, message: message.into(), help: Vec::new(), is_printed: false, source: None }
     }
 
     /// The command can't be carried out as written.
@@ -73,6 +74,18 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The JSON object that a command printed tells this error already.
+    #[must_use]
+    pub fn printed_if(mut self, is_printed: bool) -> Self {
+        self.is_printed = is_printed;
+        self
+    }
+
+    /// Whether a JSON object on stdout tells it already.
+    pub fn is_printed(&self) -> bool {
+        self.is_printed
     }
 
     /// How the command ends.

@@ -56,6 +56,11 @@ pub struct View {
     pub capture: Capture,
 }
 
+/// Between two looks at the log while the platform's events tell when to look: for checkpoints that no event tells of.
+const LOOK: Duration = Duration::from_millis(100);
+/// The first look at a platform that tells nothing by itself; the next ones are ever rarer.
+const FIRST_LOOK: Duration = Duration::from_millis(40);
+
 /// One execution that is waited for.
 #[derive(Debug)]
 pub struct Follow<'a> {
@@ -68,6 +73,8 @@ pub struct Follow<'a> {
     seen: Seen,
     quiet_since_ms: u64,
     attempts: u32,
+    /// Until the next look at a platform and a log that tell nothing by themselves.
+    pause: Duration,
     /// The delivery whose answer may say why the log does not grow.
     answered: Option<String>,
 }
@@ -86,8 +93,16 @@ impl<'a> Follow<'a> {
             seen: Seen { history: None, deliveries },
             quiet_since_ms: now_us() / 1000,
             attempts: 0,
+            pause: FIRST_LOOK,
             answered: None,
         }
+    }
+
+    /// Waits as patiently as this.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// What is known by now.
@@ -163,6 +178,7 @@ impl<'a> Follow<'a> {
         }
         self.attempts = 0;
         self.answered = None;
+        self.pause = FIRST_LOOK;
         self.stir();
         Ok(())
     }
@@ -171,7 +187,11 @@ impl<'a> Follow<'a> {
     async fn early_answer(&mut self) -> Result<Option<Value>> {
         let is_over = self.seen.history.as_ref().is_some_and(|history| history.status().is_terminal());
         let is_idle = self.seen.deliveries.as_ref().is_none_or(|deliveries| deliveries.in_flight() == 0);
-        let Some(activation) = self.answered.clone().filter(|_| is_idle && !is_over) else { return Ok(None) };
+        // A platform without records has to be asked anew, which makes sense only where all else was without effect.
+        let may_ask = self.client.keeps_answers() || self.seen.history.is_none() || self.attempts > 0;
+        let Some(activation) = self.answered.clone().filter(|_| is_idle && !is_over && may_ask) else {
+            return Ok(None);
+        };
         let Some(answer) = self.client.answer(&self.ask, &activation).await? else { return Ok(None) };
         self.answered = None;
         // The log may have grown while we asked; then it has the last word.
@@ -193,10 +213,9 @@ impl<'a> Follow<'a> {
     }
 
     async fn wait(&mut self, time: Duration, watcher: &mut dyn Watcher) -> Result<()> {
-        /// Between two looks at the log of a platform of ours, for checkpoints that no event tells of.
-        const LOOK: Duration = Duration::from_millis(100);
         let Some(view) = &mut self.view else {
-            tokio::time::sleep(time).await;
+            tokio::time::sleep(time.min(self.pause)).await;
+            self.pause = self.pause * 3 / 2;
             return Ok(());
         };
         let until = tokio::time::Instant::now() + time.min(LOOK);
@@ -262,7 +281,7 @@ impl<'a> Follow<'a> {
     fn sent(&mut self, activation: String) {
         self.stir();
         // A platform that is not ours tells nothing: its answer is asked for.
-        if self.view.is_none() {
+        if self.view.is_none() && self.client.keeps_answers() {
             self.answered = Some(activation);
         }
     }

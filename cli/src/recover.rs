@@ -30,6 +30,8 @@ pub struct Patience {
     pub blind: Duration,
     /// The same where we see that the platform has nothing left to deliver.
     pub idle: Duration,
+    /// How long a successor that we can't see may take, where we know better than the log.
+    pub successor: Option<Duration>,
     /// A lease counts as ended so much later: the largest clock skew.
     pub skew: Duration,
     /// Invocations without effect after which the client gives up.
@@ -41,6 +43,7 @@ impl Default for Patience {
         Self {
             blind: Duration::from_secs(60),
             idle: Duration::from_millis(250),
+            successor: None,
             // The protocol's own skew, and a little, so that the claim is not refused as too early.
             skew: Duration::from_millis(550),
             attempts: 8,
@@ -63,16 +66,26 @@ pub enum Next {
     GiveUp,
 }
 
+impl Patience {
+    /// With a platform on this machine whose inside we can't see: it delivers at once or not at all.
+    pub fn nearby() -> Self {
+        Self { blind: Duration::from_secs(5), successor: Some(Duration::from_secs(3)), ..Self::default() }
+    }
+}
+
 /// However long there is to wait, the log is looked at so often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the client does next.
 pub fn next(situation: &Situation<'_>, patience: &Patience) -> Next {
     let Some(execution) = situation.execution else { return after(due(situation, patience, 0), situation, patience, Next::Call) };
+    let by_now = |patience: Duration| situation.quiet_since_ms + millis(patience);
     let not_before_ms = match &execution.phase {
         Phase::Owned(owner) => owner.lease_until_ms + millis(patience.skew),
         // Where we see into the platform, we need not wait as long as a stranger must.
-        Phase::Suspended { successor_by_ms } if situation.in_flight.is_none() => *successor_by_ms,
+        Phase::Suspended { successor_by_ms } if situation.in_flight.is_none() => {
+            patience.successor.map_or(*successor_by_ms, |within| by_now(within).min(*successor_by_ms))
+        }
         Phase::Suspended { .. } => 0,
         Phase::Completed(_) | Phase::Failed(_) | Phase::Cancelled { .. } => return Next::Done,
     };

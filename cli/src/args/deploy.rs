@@ -147,7 +147,7 @@ pub struct Remote {
     #[arg(long, value_name = "URL", conflicts_with = "gateway")]
     pub apihost: Option<String>,
     /// Its key, as `uuid:key` [default: $__OW_API_KEY, $AUTH or ~/.wskprops]
-    #[arg(long, value_name = "KEY", hide_env_values = true)]
+    #[arg(long, value_name = "KEY")]
     pub auth: Option<String>,
     /// OpenFaaS's gateway
     #[arg(long, value_name = "URL")]

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::units;
 
 /// Tells the function how many invocations one execution may have.
-pub const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";
+const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";
 
 /// A platform of our own, and a client of it.
 #[derive(Debug)]

@@ -6,7 +6,6 @@ mod openwhisk;
 mod remote;
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -19,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::project::Input;
 
-pub use local::{Deployed, Local, MAX_INVOCATIONS_VARIABLE};
+pub use local::{Deployed, Local};
 pub use remote::{find, wsk_line};
 
 /// Which platform's interface.
@@ -168,6 +167,11 @@ impl Client {
             Dialect::OpenWhisk => openwhisk::resume(self, handler, id).await,
             Dialect::OpenFaas => openfaas::resume(self, handler, id).await,
         }
+    }
+
+    /// Whether the platform tells afterwards what a function answered.
+    pub fn keeps_answers(&self) -> bool {
+        self.dialect == Dialect::OpenWhisk
     }
 
     /// What the function answered to this delivery, where the platform tells.

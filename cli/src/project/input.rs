@@ -71,7 +71,7 @@ impl Input {
     /// The same as a value, to be looked at.
     fn value(&self) -> Value {
         let fields = self.0.iter();
-        fields.map(|(name, raw)| (name.clone(), serde_json::from_str(raw.get()).unwrap_or_default())).collect()
+        fields.map(|(name, raw)| (name.clone(), serde_json::from_str::<Value>(raw.get()).unwrap_or_default())).collect()
     }
 }
 

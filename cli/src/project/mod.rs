@@ -17,7 +17,7 @@ use crate::suggest;
 use crate::ui::Ui;
 
 pub use build::Profile;
-pub use input::{Input, check};
+pub use input::{CONTROL, Input, check};
 pub use pick::Target;
 
 /// A cargo workspace as `cargo metadata` tells it.

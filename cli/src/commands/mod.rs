@@ -1,0 +1,148 @@
+//! What each command does.
+
+mod cancel;
+mod dev;
+mod gc;
+mod invoke;
+mod list;
+mod logs;
+mod new;
+mod result;
+mod resume;
+mod run;
+mod status;
+
+use std::sync::Mutex;
+
+use limitless_faas_core::ExecutionId;
+use limitless_faas_core::log::Phase;
+
+use crate::args::{Cli, Command, Global};
+use crate::deliveries::Deliveries;
+use crate::error::{Error, Result};
+use crate::follow::{Ended, Seen};
+use crate::history::History;
+use crate::records::Records;
+use crate::render;
+use crate::report::{self, Report};
+use crate::ui::Ui;
+use crate::units;
+
+/// What all commands share.
+#[derive(Debug)]
+pub struct Session {
+    /// What every command understands.
+    pub global: Global,
+    /// Where messages go.
+    pub ui: Ui,
+    /// What an interruption leaves behind, for its message.
+    leaves: Mutex<Option<String>>,
+}
+
+impl Session {
+    /// A session as the command line asks for it.
+    pub fn new(global: Global) -> Self {
+        let ui = Ui::new(&global);
+        Self { global, ui, leaves: Mutex::new(None) }
+    }
+
+    /// From now on an interruption leaves this execution unfinished.
+    fn leaves(&self, id: &ExecutionId, how: &str) {
+        let help = format!("execution {id} can go on: cargo faas resume {id}{how}");
+        *self.leaves.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(help);
+    }
+
+    /// What an interruption leaves unfinished, and how to go on.
+    pub fn left(&self) -> Option<String> {
+        self.leaves.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// The records of the store that was named, or of the default one.
+    fn records(&self, given: Option<&str>) -> Result<Records> {
+        Records::open(&crate::state::State::store_url(&self.global, given)?)
+    }
+}
+
+/// Carries the command out.
+///
+/// # Errors
+/// Says why it did not do what was asked.
+pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
+    match &cli.command {
+        Command::Run(args) => run::run(session, args).await,
+        Command::Dev(args) => dev::dev(session, args).await,
+        Command::New(args) => new::new(session, args),
+        Command::Invoke(args) => invoke::invoke(session, args).await,
+        Command::List(args) => list::list(session, args).await,
+        Command::Status(args) => status::status(session, args).await,
+        Command::Result(args) => result::result(session, args).await,
+        Command::Logs(args) => logs::logs(session, args).await,
+        Command::Cancel(args) => cancel::cancel(session, args).await,
+        Command::Resume(args) => resume::resume(session, args).await,
+        Command::Gc(args) => gc::gc(session, args).await,
+    }
+}
+
+/// Prints how an execution that was waited for ended: the result on stdout, and for a person the summary.
+async fn conclude(session: &Session, records: &Records, ended: Ended, seen: &Seen, waited_us: u64) -> Result<()> {
+    let history = match ended {
+        Ended::Log(history) => history,
+        Ended::Answer(answer) => return answered(session, &answer),
+    };
+    let report = Report::of(records, &history, seen.deliveries.as_ref(), Some(waited_us)).await?;
+    if session.ui.is_json() {
+        session.ui.print_json(&report)?;
+    } else {
+        summary(&session.ui, &history, &report, seen.deliveries.as_ref());
+        if let Some(result) = &report.result {
+            session.ui.print(result.get())?;
+        }
+    }
+    match report::failure(&history) {
+        Some(error) => Err(error.printed_if(session.ui.is_json())),
+        None => Ok(()),
+    }
+}
+
+/// A result that no log tells.
+fn answered(session: &Session, answer: &serde_json::Value) -> Result<()> {
+    if session.ui.is_json() {
+        let report = serde_json::json!({
+            "execution": null, "status": "completed", "result": answer, "error": null, "invocations": [],
+        });
+        return session.ui.print_json(&report);
+    }
+    session.ui.print(&answer.to_string())
+}
+
+fn summary(ui: &Ui, history: &History, report: &Report, deliveries: Option<&Deliveries>) {
+    let timeline = render::timeline(&report.invocations, 50);
+    if !timeline.is_empty() {
+        ui.say(&format!("\n{timeline}"));
+    }
+    let invocations = units::count(report.invocations.len() as u64, "invocation");
+    let mut told = vec![format!("{} in {} over {invocations}", report.handler, units::duration(report.timings.wall_us))];
+    let saved = history.checkpoints().count() as u64;
+    if saved > 0 {
+        let bytes = history.checkpoints().map(|one| one.bytes).sum();
+        told.push(format!("{}, {} in all", units::count(saved, "checkpoint"), units::bytes(bytes)));
+    }
+    if let Some(us) = report.timings.hand_over_median_us {
+        told.push(format!("hand-over median {}", units::duration(us)));
+    }
+    let faults = deliveries.map(|deliveries| deliveries.counts.describe()).unwrap_or_default();
+    if !faults.is_empty() {
+        told.push(faults);
+    }
+    let verb = match history.execution.phase {
+        Phase::Completed(_) => "Finished",
+        Phase::Failed(_) => "Failed",
+        _ => "Ended",
+    };
+    ui.status(verb, &told.join("; "));
+}
+
+/// The error of a wait that was given up, with how to go on.
+fn with_id(error: Error, id: &ExecutionId) -> Error {
+    error.help(format!("the execution is {id}; `cargo faas status {id}` shows how far it came"))
+}

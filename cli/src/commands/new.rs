@@ -1,0 +1,158 @@
+//! `cargo faas new`: a project with one handler that builds, tests and runs as it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
+
+use super::Session;
+use crate::args::New;
+use crate::error::{Context, Error, Result};
+use crate::exit::Exit;
+
+const MAIN: &str = include_str!("../../template/main.rs");
+const GITIGNORE: &str = "/target\n";
+
+pub(super) fn new(session: &Session, args: &New) -> Result<()> {
+    let folder = std::path::absolute(&args.path)
+        .context(Exit::Usage, || format!("failed to find {}", args.path.display()))?;
+    let package = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+    check_name("package", &package, &package.replace('-', "_"))?;
+    let handler = args.handler.clone().unwrap_or_else(|| package.replace('-', "_"));
+    check_name("handler", &handler, &handler)?;
+    let sdk = match &args.sdk {
+        Some(given) => Some(sdk_at(given).ok_or_else(|| {
+            Error::usage(format!("{} is not the folder of limitless-faas", given.display()))
+                .help("--sdk takes the folder of its sources: the one whose Cargo.toml names limitless-faas")
+        })?),
+        None => sdk_at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk")),
+    };
+    let manifest = manifest(&package, sdk.as_deref(), enclosing_workspace(&folder));
+    write(&folder, &manifest, &MAIN.replace("collatz", &handler))?;
+    if session.ui.is_json() {
+        return session.ui.print_json(&json!({ "folder": folder, "package": package, "handler": handler }));
+    }
+    session.ui.status("Created", &format!("handler `{handler}` in {}", args.path.display()));
+    session.ui.say(&format!(
+        "\n  cd {}\n  cargo test\n  cargo faas run {handler} --input '{{\"below\": 3000000}}' --time-limit 2s",
+        args.path.display()
+    ));
+    Ok(())
+}
+
+fn write(folder: &Path, manifest: &str, main: &str) -> Result<()> {
+    let is_taken = fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_some()) || folder.is_file();
+    if is_taken {
+        return Err(Error::usage(format!("{} exists already", folder.display())).help("choose another name"));
+    }
+    let failed = || format!("failed to write into {}", folder.display());
+    fs::create_dir_all(folder.join("src")).context(Exit::Usage, failed)?;
+    for (name, text) in [("Cargo.toml", manifest), (".gitignore", GITIGNORE), ("src/main.rs", main)] {
+        fs::write(folder.join(name), text).context(Exit::Usage, failed)?;
+    }
+    Ok(())
+}
+
+/// The manifest: the SDK by path where this cargo faas was built beside it, else by its version.
+fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool) -> String {
+    let mut document = DocumentMut::new();
+    document["package"] = Item::Table(Table::new());
+    document["package"]["name"] = value(package);
+    document["package"]["version"] = value("0.1.0");
+    document["package"]["edition"] = value("2024");
+    document["dependencies"] = Item::Table(Table::new());
+    let version = env!("CARGO_PKG_VERSION");
+    document["dependencies"]["limitless-faas"] = match sdk {
+        Some(path) => {
+            let mut table = InlineTable::new();
+            table.insert("version", version.into());
+            table.insert("path", path.to_string_lossy().as_ref().into());
+            value(table)
+        }
+        None => value(version),
+    };
+    if is_enclosed {
+        // A package inside a workspace that does not list it is refused by cargo; this makes it stand alone.
+        document["workspace"] = Item::Table(Table::new());
+    }
+    document.to_string()
+}
+
+/// The SDK's folder, if it is one of this version.
+fn sdk_at(folder: &Path) -> Option<PathBuf> {
+    let folder = folder.canonicalize().ok()?;
+    let text = fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+    let document: DocumentMut = text.parse().ok()?;
+    (document.get("package")?.get("name")?.as_str()? == "limitless-faas").then_some(folder)
+}
+
+fn enclosing_workspace(folder: &Path) -> bool {
+    let is_root = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        text.parse::<DocumentMut>().is_ok_and(|document| document.contains_key("workspace"))
+    };
+    folder.ancestors().skip(1).any(is_root)
+}
+
+/// The strict and reserved words of Rust, which are no names.
+const WORDS: &str = " abstract as async await become box break const continue crate do dyn else enum extern false final \
+fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static struct super trait \
+true try type typeof union unsafe unsized use virtual where while yield ";
+
+fn check_name(what: &str, name: &str, identifier: &str) -> Result<()> {
+    let mut bytes = identifier.bytes();
+    let begins = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
+    let goes_on = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let is_word = WORDS.contains(&format!(" {identifier} ")) || identifier == "main" || identifier == "test";
+    if begins && goes_on && !is_word && identifier.len() <= 64 {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(80).collect();
+    Err(Error::usage(format!("`{}` can't name a {what}", shown.escape_default()))
+        .help("a name has lower-case letters, digits and _, begins with a letter and is no word of Rust")
+        .help("the handler may be called otherwise than its folder: --handler NAME"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_functions() {
+        for good in ["collatz", "word_count", "a1"] {
+            assert!(check_name("handler", good, good).is_ok(), "{good}");
+        }
+        for bad in ["", "1a", "a-b", "fn", "main", "A", "é", "a/b", "..", "_x"] {
+            assert_eq!(check_name("handler", bad, bad).unwrap_err().exit(), Exit::Usage, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_manifest_takes_the_sdk_from_where_it_is() {
+        let version = env!("CARGO_PKG_VERSION");
+        insta::assert_snapshot!(manifest("word-count", None, false).replace(version, "VERSION"), @r#"
+        [package]
+        name = "word-count"
+        version = "0.1.0"
+        edition = "2024"
+
+        [dependencies]
+        limitless-faas = "VERSION"
+        "#);
+        let text = manifest("x", Some(Path::new("/a \"b\"/sdk")), true);
+        let read: DocumentMut = text.parse().unwrap();
+        assert_eq!(read["dependencies"]["limitless-faas"]["path"].as_str(), Some("/a \"b\"/sdk"));
+        assert!(read.contains_key("workspace"));
+    }
+
+    #[test]
+    fn nothing_that_exists_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("x");
+        write(&project, "m", "s").unwrap();
+        assert_eq!(fs::read_to_string(project.join("src/main.rs")).unwrap(), "s");
+        assert_eq!(write(&project, "m2", "s2").unwrap_err().exit(), Exit::Usage);
+        assert_eq!(fs::read_to_string(project.join("Cargo.toml")).unwrap(), "m");
+    }
+}
