@@ -24,7 +24,7 @@ pub struct Line {
     /// `stdout` or `stderr`.
     pub stream: String,
     /// The line without its end.
-    pub line: String,
+    pub text: String,
 }
 
 /// Writes down what functions print.
@@ -54,9 +54,10 @@ impl Capture {
             limitless_faas_local::Stream::Stdout => "stdout",
             limitless_faas_local::Stream::Stderr => "stderr",
         };
-        let line = Line { at_us: event.at_us, stream: stream.to_owned(), line: line.clone() };
-        self.write(&event.activation, &line)
-            .context(Exit::Store, || format!("failed to keep the function's output in {}", self.folder.display()))
+        let line = Line { at_us: event.at_us, stream: stream.to_owned(), text: line.clone() };
+        self.write(&event.activation, &line).context(Exit::Store, || {
+            format!("failed to keep the function's output in {}", self.folder.display())
+        })
     }
 
     fn write(&mut self, activation: &str, line: &Line) -> io::Result<()> {
@@ -113,7 +114,8 @@ pub fn remove(folder: &Path, activation: &str) -> Result<()> {
 fn file(folder: &Path, activation: &str) -> PathBuf {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     let plain = (1..=64).contains(&activation.len()) && activation.bytes().all(is_plain);
-    let name = if plain { activation.to_owned() } else { ExecutionId::derive("output", activation).to_string() };
+    let name =
+        if plain { activation.to_owned() } else { ExecutionId::derive("output", activation).to_string() };
     folder.join(format!("{name}.jsonl"))
 }
 
@@ -136,7 +138,8 @@ mod tests {
         for activation in ["a1", "../../escape", "", "x\0y"] {
             capture.on(&print(activation, "hello \u{1b}[31m")).unwrap();
             capture.on(&print(activation, "bye")).unwrap();
-            let lines: Vec<String> = read(&logs, activation).unwrap().into_iter().map(|line| line.line).collect();
+            let lines: Vec<String> =
+                read(&logs, activation).unwrap().into_iter().map(|line| line.text).collect();
             assert_eq!(lines, ["hello \u{1b}[31m", "bye"]);
         }
         assert_eq!(fs::read_dir(&logs).unwrap().count(), 4);

@@ -1,6 +1,6 @@
 //! What the embedded platform did with each delivery, from its events.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use limitless_faas_local::{Event, EventKind, KillReason};
 use serde::Serialize;
@@ -152,7 +152,8 @@ impl Deliveries {
     /// The try that was under way at `at_us`, whichever call it belongs to.
     pub fn attempt_at(&self, at_us: u64) -> Option<(&str, &Attempt)> {
         let all = self.by_activation.iter();
-        let tries = all.flat_map(|(name, delivery)| delivery.attempts.iter().map(move |one| (name.as_str(), one)));
+        let tries =
+            all.flat_map(|(name, delivery)| delivery.attempts.iter().map(move |one| (name.as_str(), one)));
         let begun = tries.filter(|(_, attempt)| attempt.started_us <= at_us);
         begun.max_by_key(|(_, attempt)| attempt.started_us)
     }
@@ -167,14 +168,6 @@ impl Deliveries {
             Counts { died: TIMES.., .. } => Some(Hopeless::Died),
             _ => None,
         }
-    }
-
-    /// The tries whose process was lost, oldest first, with the activation.
-    pub fn lost_attempts(&self) -> BTreeMap<u64, (&str, &Attempt)> {
-        let all = self.by_activation.iter();
-        let tries = all.flat_map(|(name, delivery)| delivery.attempts.iter().map(move |one| (name.as_str(), one)));
-        let is_lost = |attempt: &Attempt| matches!(attempt.end, Some((_, End::Killed(_) | End::Died(_))));
-        tries.filter(|(_, attempt)| is_lost(attempt)).map(|(name, one)| (one.started_us, (name, one))).collect()
     }
 
     /// What faults did to this call.

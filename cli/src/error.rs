@@ -43,7 +43,8 @@ impl Error {
 
     /// A bug of ours: it asks to be reported.
     pub fn bug(message: impl Into<String>) -> Self {
-        let report = format!("this is a bug in cargo faas; please report it at {}", env!("CARGO_PKG_REPOSITORY"));
+        let report =
+            format!("this is a bug in cargo faas; please report it at {}", env!("CARGO_PKG_REPOSITORY"));
         Self::new(Exit::Bug, message).help(report)
     }
 
@@ -117,7 +118,8 @@ impl Error {
 
     /// The value under `error` in `--json`.
     pub fn to_json(&self) -> Value {
-        let mut value = json!({ "kind": self.exit.word(), "message": self.message, "exit_code": self.exit.code() });
+        let mut value =
+            json!({ "kind": self.exit.word(), "message": self.message, "exit_code": self.exit.code() });
         if let Some(code) = self.code {
             value["code"] = json!(code);
         }

@@ -83,7 +83,9 @@ impl Exit {
             Code::SuccessorRefused | Code::AlreadyClaimed => Self::Platform,
             Code::BadInput
             | Code::InputChanged
-            | Code::UnknownExecution | Code::UnknownHandler | Code::NotConfigured => Self::Usage,
+            | Code::UnknownExecution
+            | Code::UnknownHandler
+            | Code::NotConfigured => Self::Usage,
         }
     }
 }

@@ -73,6 +73,8 @@ pub struct Follow<'a> {
     seen: Seen,
     quiet_since_ms: u64,
     attempts: u32,
+    /// Something was sent already.
+    is_begun: bool,
     /// Until the next look at a platform and a log that tell nothing by themselves.
     pause: Duration,
     /// The delivery whose answer may say why the log does not grow.
@@ -83,6 +85,8 @@ impl<'a> Follow<'a> {
     /// An execution that `ask` begins or goes on with. Nothing is sent yet.
     pub fn new(records: &'a Records, client: &'a Client, ask: Ask, view: Option<View>) -> Self {
         let deliveries = view.as_ref().map(|_| Deliveries::default());
+        // Whoever wants it to go on waits for nothing but the lease of an owner that may live.
+        let quiet_since_ms = if matches!(ask, Ask::Resume { .. }) { 0 } else { now_us() / 1000 };
         Self {
             records,
             client,
@@ -91,8 +95,9 @@ impl<'a> Follow<'a> {
             view,
             patience: Patience::default(),
             seen: Seen { history: None, deliveries },
-            quiet_since_ms: now_us() / 1000,
+            quiet_since_ms,
             attempts: 0,
+            is_begun: false,
             pause: FIRST_LOOK,
             answered: None,
         }
@@ -127,7 +132,7 @@ impl<'a> Follow<'a> {
     ///
     /// # Errors
     /// Where platform or store do not answer, or nothing we do has any effect.
-    pub async fn to_the_end(&mut self, watcher: &mut dyn Watcher) -> Result<Ended> {
+    pub async fn wait_for_end(&mut self, watcher: &mut dyn Watcher) -> Result<Ended> {
         loop {
             self.read_log().await?;
             watcher.changed(&self.seen);
@@ -179,7 +184,9 @@ impl<'a> Follow<'a> {
         self.attempts = 0;
         self.answered = None;
         self.pause = FIRST_LOOK;
-        self.stir();
+        if self.is_begun {
+            self.stir();
+        }
         Ok(())
     }
 
@@ -197,7 +204,7 @@ impl<'a> Follow<'a> {
         // The log may have grown while we asked; then it has the last word.
         self.read_log().await?;
         match failure_in(&answer) {
-            Some(failure) if self.seen.history.is_none() || !is_passing(&failure) => self.refused(failure),
+            Some(failure) if self.seen.history.is_none() || !is_passing(&failure) => self.refused(&failure),
             Some(_) => Ok(None),
             None if answer.get("execution").is_some() && answer.get("status").is_some() => Ok(None),
             None => Ok(self.seen.history.is_none().then_some(answer)),
@@ -205,11 +212,11 @@ impl<'a> Follow<'a> {
     }
 
     /// A failure that only a delivery tells: the execution is as it was.
-    fn refused(&self, failure: Failure) -> Result<Option<Value>> {
-        if is_passing(&failure) {
+    fn refused(&self, failure: &Failure) -> Result<Option<Value>> {
+        if is_passing(failure) {
             return Ok(None);
         }
-        Err(advise(Error::failure(&failure), &failure, self.id.as_str()))
+        Err(advise(Error::failure(failure), failure, self.id.as_str()))
     }
 
     async fn wait(&mut self, time: Duration, watcher: &mut dyn Watcher) -> Result<()> {
@@ -231,12 +238,17 @@ impl<'a> Follow<'a> {
                         watcher.printed(line);
                     }
                 }
-                Ok(event) => return Ok(self.happened(&event, watcher)),
+                Ok(event) => {
+                    self.happened(&event, watcher);
+                    return Ok(());
+                }
                 Err(RecvError::Lagged(_)) => {
                     self.seen.deliveries.as_mut().map(Deliveries::missed).unwrap_or_default();
                     return Ok(());
                 }
-                Err(RecvError::Closed) => return Err(Error::platform("the platform on this machine has ended")),
+                Err(RecvError::Closed) => {
+                    return Err(Error::platform("the platform on this machine has ended"));
+                }
             }
         }
     }
@@ -262,23 +274,25 @@ impl<'a> Follow<'a> {
 
     async fn act(&mut self, resume: bool, watcher: &mut dyn Watcher) -> Result<()> {
         self.attempts += 1;
-        let sent = match (&self.ask, resume) {
-            (Ask::First(call), false) => {
+        let activation = match &self.ask {
+            Ask::First(call) if !resume => {
                 watcher.noted("nothing came of the call: calling again");
-                self.client.call(call).await
+                self.client.call(call).await?
             }
-            _ => {
-                if self.seen.history.as_ref().is_some_and(|history| history.invocations.len() > 0) {
+            ask => {
+                // A person who asked for it need not be told.
+                if self.is_begun {
                     watcher.noted("nobody goes on with it: resuming");
                 }
-                self.client.resume(self.ask.handler(), &self.id).await
+                self.client.resume(ask.handler(), &self.id).await?
             }
         };
-        self.sent(sent?);
+        self.sent(activation);
         Ok(())
     }
 
     fn sent(&mut self, activation: String) {
+        self.is_begun = true;
         self.stir();
         // A platform that is not ours tells nothing: its answer is asked for.
         if self.view.is_none() && self.client.keeps_answers() {
@@ -291,7 +305,10 @@ impl<'a> Follow<'a> {
     }
 
     fn given_up(&self) -> Error {
-        let message = format!("failed to get execution {} to go on: {} deliveries had no effect", self.id, self.attempts);
+        let message = format!(
+            "failed to get execution {} to go on: {} deliveries had no effect",
+            self.id, self.attempts
+        );
         Error::platform(message)
             .help(format!("`cargo faas logs {}` shows what the function printed", self.id))
             .help(format!("`cargo faas resume {}` tries again", self.id))
@@ -299,14 +316,17 @@ impl<'a> Follow<'a> {
 
     fn hopeless(&self, hopeless: Hopeless) -> Error {
         let handler = self.ask.handler();
-        let message = |what: &str| format!("handler `{handler}` {what} again and again before it saved anything");
+        let message =
+            |what: &str| format!("handler `{handler}` {what} again and again before it saved anything");
         match hopeless {
             Hopeless::TimeLimit => Error::new(Exit::NoProgress, message("was killed at its time limit"))
                 .help("put #[checkpoint] on its longest loop, or raise --time-limit"),
             Hopeless::Memory => {
                 Error::new(Exit::NoProgress, message("was killed for its memory")).help("raise --memory")
             }
-            Hopeless::Died => Error::new(Exit::Application, message("died")).help("what it printed stands above"),
+            Hopeless::Died => {
+                Error::new(Exit::Application, message("died")).help("what it printed stands above")
+            }
         }
     }
 }

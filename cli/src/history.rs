@@ -129,9 +129,11 @@ impl History {
         self.invocations.iter().flat_map(|invocation| &invocation.checkpoints)
     }
 
-    /// Time in invocations that ended.
-    pub fn used_us(&self) -> u64 {
-        self.invocations.iter().filter_map(|invocation| invocation.used_us).sum()
+    /// From the first delivery's arrival to the log's latest entry.
+    pub fn took_us(&self) -> u64 {
+        let begun_us =
+            self.invocations.first().map_or(self.span_us.0, |first| first.started_us.min(self.span_us.0));
+        self.span_us.1.saturating_sub(begun_us)
     }
 
     /// The middle one of the hand-over times.

@@ -4,7 +4,11 @@
 //! The binary is a thin wrapper around [`main`]. The library has no stable interface of its own: what is stable is
 //! the command line, its `--json` and its [exit codes](exit::TABLE).
 
-#![expect(missing_docs, reason = "arguments are documented where people read them: in --help")]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    reason = "only the command line is public; its arguments are documented in --help"
+)]
 
 pub mod args;
 pub mod exit;
@@ -83,7 +87,8 @@ fn after_interruption(cli: &Cli, session: &Session) -> Result<()> {
 /// Ready when the person or the system wants us to stop.
 async fn interrupted() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Error::bug("failed to listen to signals").because(error));
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::bug("failed to listen to signals").because(error));
     let (mut interrupt, mut terminate, mut hang_up) =
         (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
     tokio::select! {

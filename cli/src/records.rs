@@ -61,9 +61,8 @@ impl Records {
     /// As [`Records::entries`], and where there is none.
     pub async fn history(&self, id: &ExecutionId) -> Result<History> {
         let entries = self.entries(id, 0).await?;
-        let history = History::of(&entries).map_err(|error| {
-            self.unreadable(id, &Failure::new(Code::UnreadableLog, error.to_string()))
-        })?;
+        let history = History::of(&entries)
+            .map_err(|error| self.unreadable(id, &Failure::new(Code::UnreadableLog, error.to_string())))?;
         history.ok_or_else(|| self.unknown(id.as_str()))
     }
 
@@ -74,12 +73,14 @@ impl Records {
     pub async fn json(&self, id: &ExecutionId, stored: &Stored) -> Result<Box<RawValue>> {
         let log = self.log(id);
         let text = retried(|| log.json(stored)).await.map_err(|failure| match failure.code {
-            Code::Damaged => Error::failure(&failure)
-                .help("`cargo faas gc` may have removed it: large results go some time after the execution ended"),
+            Code::Damaged => Error::failure(&failure).help(
+                "`cargo faas gc` may have removed it: large results go some time after the execution ended",
+            ),
             _ => self.unreadable(id, &failure),
         })?;
-        RawValue::from_string(text)
-            .map_err(|error| Error::new(Exit::Store, format!("execution {id} has a result that is no JSON")).because(error))
+        RawValue::from_string(text).map_err(|error| {
+            Error::new(Exit::Store, format!("execution {id} has a result that is no JSON")).because(error)
+        })
     }
 
     /// Calls the execution off; answers what its log says then.
@@ -114,7 +115,8 @@ impl Records {
         if text == "last" {
             return self.last().await;
         }
-        if text.is_empty() || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) || text.len() > 32 {
+        if text.is_empty() || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) || text.len() > 32
+        {
             let shown: String = text.chars().take(40).collect();
             return Err(Error::usage(format!("`{}` is no execution", shown.escape_default()))
                 .help("an execution's id has 32 hexadecimal digits, which may be shortened; `last` is the latest one"));
@@ -151,7 +153,9 @@ impl Records {
         let error = Error::new(Exit::Store, format!("failed to read execution {id} in {}", self.url));
         let error = error.because(failure.clone());
         match failure.code {
-            Code::UnreadableLog => error.help("use the cargo-faas of the same version as the function's limitless-faas"),
+            Code::UnreadableLog => {
+                error.help("use the cargo-faas of the same version as the function's limitless-faas")
+            }
             _ => error.help("try again, or check the store"),
         }
     }

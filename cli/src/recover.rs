@@ -78,7 +78,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the client does next.
 pub fn next(situation: &Situation<'_>, patience: &Patience) -> Next {
-    let Some(execution) = situation.execution else { return after(due(situation, patience, 0), situation, patience, Next::Call) };
+    let Some(execution) = situation.execution else {
+        return after(due(situation, patience, 0), situation, patience, Next::Call);
+    };
     let by_now = |patience: Duration| situation.quiet_since_ms + millis(patience);
     let not_before_ms = match &execution.phase {
         Phase::Owned(owner) => owner.lease_until_ms + millis(patience.skew),

@@ -91,8 +91,9 @@ pub struct Report {
 
 /// How long what took.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the unit ends a name")]
 pub struct Timings {
-    /// From the log's first entry to its last; with what the client waited for, where one did.
+    /// From the first delivery to the last entry; where a client waited, from its call to the result.
     pub wall_us: u64,
     /// In invocations.
     pub used_us: u64,
@@ -105,14 +106,18 @@ impl Report {
     ///
     /// # Errors
     /// Where the store does not answer.
-    pub async fn of(records: &Records, history: &History, deliveries: Option<&Deliveries>, waited_us: Option<u64>) -> Result<Self> {
+    pub async fn of(
+        records: &Records,
+        history: &History,
+        deliveries: Option<&Deliveries>,
+        waited_us: Option<u64>,
+    ) -> Result<Self> {
         let execution = &history.execution;
         let result = match &execution.phase {
             Phase::Completed(output) => Some(records.json(&execution.id, output).await?),
             _ => None,
         };
         let invocations = shown(history, deliveries);
-        let (first_us, last_us) = history.span_us;
         let used_us = invocations.iter().filter_map(|one| one.invocation.used_us).sum();
         Ok(Self {
             execution: execution.id.to_string(),
@@ -126,7 +131,7 @@ impl Report {
                 "cost_us": history.checkpoints().map(|one| one.cost_us).sum::<u64>(),
             }),
             timings: Timings {
-                wall_us: waited_us.unwrap_or(last_us - first_us),
+                wall_us: waited_us.unwrap_or_else(|| history.took_us()),
                 used_us,
                 hand_over_median_us: history.hand_over_median_us(),
             },

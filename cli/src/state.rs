@@ -60,7 +60,8 @@ impl State {
     pub fn default_store_url(&self) -> Result<String> {
         let path = self.folder.join("store");
         let path = path.to_str().ok_or_else(|| {
-            Error::usage("the target folder's path is no UTF-8").help("choose another with --target-dir or --store")
+            Error::usage("the target folder's path is no UTF-8")
+                .help("choose another with --target-dir or --store")
         })?;
         Ok(format!("file:{path}"))
     }
@@ -153,10 +154,9 @@ fn absolute(url: &str) -> Result<String> {
                 .map_err(|error| Error::usage(format!("failed to find the store {url}")).because(error))?;
             Ok(format!("file:{}", path.display()))
         }
-        Some(_) => Ok(url.to_owned()),
         None if url == "memory:" => Err(Error::usage("a store in memory is lost with each invocation")
             .help("write the store as file:/absolute/folder")),
-        None => Ok(url.to_owned()),
+        _ => Ok(url.to_owned()),
     }
 }
 

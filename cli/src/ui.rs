@@ -75,6 +75,7 @@ impl Ui {
     ///
     /// # Errors
     /// Where stdout can't be written; a reader that has left is none.
+    #[expect(clippy::unused_self, reason = "stdout belongs to the session")]
     pub fn print(&self, text: &str) -> Result<()> {
         let mut out = anstream::stdout().lock();
         match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -90,7 +91,8 @@ impl Ui {
     /// # Errors
     /// As [`Ui::print`].
     pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Error::bug("no JSON").because(error))?;
+        let text =
+            serde_json::to_string_pretty(value).map_err(|error| Error::bug("no JSON").because(error))?;
         self.print(&text)
     }
 }
@@ -109,14 +111,14 @@ pub fn report(error: &Error) {
 /// An error as a person reads it.
 pub fn render(error: &Error) -> String {
     let title = if error.exit() == Exit::Bug { "internal error:" } else { "error:" };
-    let mut text = format!("{} {error}", paint(BAD, title));
+    let mut lines = vec![format!("{} {error}", paint(BAD, title))];
     for cause in error.causes() {
-        text += &format!("\n  {} {}", paint(DIM, "because:"), indent(&cause, "           "));
+        lines.push(format!("  {} {}", paint(DIM, "because:"), indent(&cause, "           ")));
     }
     for help in error.helps() {
-        text += &format!("\n  {} {}", paint(HELP, "help:"), indent(help, "        "));
+        lines.push(format!("  {} {}", paint(HELP, "help:"), indent(help, "        ")));
     }
-    text
+    lines.join("\n")
 }
 
 fn indent(text: &str, by: &str) -> String {

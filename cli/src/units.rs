@@ -86,29 +86,37 @@ pub fn duration(us: u64) -> String {
     };
     match us {
         0..1000 => format!("{us}µs"),
-        1000..999_500 => precise(us as f64 / 1e3, "ms"),
-        999_500..100_000_000 => precise(us as f64 / 1e6, "s"),
+        1000..999_500 => precise(as_f64(us) / 1e3, "ms"),
+        999_500..100_000_000 => precise(as_f64(us) / 1e6, "s"),
         100_000_000..3_600_000_000 => format!("{}m{:02}s", us / 60_000_000, us / 1_000_000 % 60),
         _ => format!("{}h{:02}m", us / 3_600_000_000, us / 60_000_000 % 60),
     }
 }
 
-/// A limit as it was written: `2s`, `1.5s`, `100ms`.
+/// A limit as it was written: `2s`, `1.5s`, `100ms`. A function knows its limit from its deadline, a moment late, so
+/// 1999 is two seconds.
 pub fn limit(ms: u64) -> String {
+    let hundredths = (ms + 5) / 10;
     match ms {
-        0..1000 => format!("{ms}ms"),
-        _ if ms % 1000 == 0 => format!("{}s", ms / 1000),
-        _ => format!("{}s", ms as f64 / 1e3),
+        0..990 => format!("{ms}ms"),
+        _ if hundredths.is_multiple_of(100) => format!("{}s", hundredths / 100),
+        _ => format!("{}s", as_f64(hundredths) / 100.0),
     }
+}
+
+/// For showing: what is lost beyond 2^53 nobody sees.
+#[expect(clippy::cast_precision_loss, reason = "only ever shown with three digits")]
+fn as_f64(number: u64) -> f64 {
+    number as f64
 }
 
 /// Bytes as `112 B`, `1.2 kB`, `80.0 MB`.
 pub fn bytes(count: u64) -> String {
     match count {
         0..1000 => format!("{count} B"),
-        1000..MB => format!("{:.1} kB", count as f64 / 1e3),
-        MB..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
+        1000..MB => format!("{:.1} kB", as_f64(count) / 1e3),
+        MB..1_000_000_000 => format!("{:.1} MB", as_f64(count) / 1e6),
+        _ => format!("{:.2} GB", as_f64(count) / 1e9),
     }
 }
 
@@ -124,7 +132,9 @@ mod tests {
     #[test]
     fn durations_read_as_written() {
         let ms = Duration::from_millis;
-        for (text, expected) in [("300ms", ms(300)), ("2s", ms(2000)), ("1m30s", ms(90_000)), ("0.5s", ms(500))] {
+        for (text, expected) in
+            [("300ms", ms(300)), ("2s", ms(2000)), ("1m30s", ms(90_000)), ("0.5s", ms(500))]
+        {
             assert_eq!(parse_duration(text), Ok(expected), "{text}");
         }
         assert_eq!(parse_duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
@@ -136,7 +146,9 @@ mod tests {
 
     #[test]
     fn memory_reads_as_written() {
-        for (text, expected) in [("256MB", 256), ("256", 256), ("1GB", 1024), ("0.5GiB", 512), ("128 MiB", 128)] {
+        for (text, expected) in
+            [("256MB", 256), ("256", 256), ("1GB", 1024), ("0.5GiB", 512), ("128 MiB", 128)]
+        {
             assert_eq!(parse_memory_mb(text), Ok(expected), "{text}");
         }
         for bad in ["", "MB", "0", "-1MB", "1TB", "1e9GB", "99999999GB"] {
@@ -149,7 +161,7 @@ mod tests {
         let shown = [7, 4_120, 41_200, 999_499, 999_500, 1_930_000, 75_000_000, 125_000_000, 7_260_000_000];
         let texts: Vec<String> = shown.into_iter().map(duration).collect();
         assert_eq!(texts, ["7µs", "4.12ms", "41.2ms", "999ms", "1.00s", "1.93s", "75.0s", "2m05s", "2h01m"]);
-        assert_eq!([limit(2000), limit(100), limit(1500)], ["2s", "100ms", "1.5s"]);
+        assert_eq!([limit(2000), limit(1998), limit(100), limit(1500)], ["2s", "2s", "100ms", "1.5s"]);
         assert_eq!([bytes(112), bytes(1234), bytes(80_000_016)], ["112 B", "1.2 kB", "80.0 MB"]);
     }
 }

@@ -43,7 +43,9 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => Ok(Self { name: name.to_owned(), value: value.to_owned() }),
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self { name: name.to_owned(), value: value.to_owned() })
+            }
             _ => Err("write it as NAME=VALUE".to_owned()),
         }
     }
@@ -67,7 +69,7 @@ pub struct Target {
     /// What the faults follow from: the same seed makes the same ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// The store, such as file:/absolute/folder [default: faas/store in the target folder]
+    /// The store's URL [default: `file:` and the folder faas/store in the target folder]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
     /// Fail an execution after so many invocations
@@ -143,10 +145,10 @@ pub struct New {
 /// A platform that runs already.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Remote {
-    /// OpenWhisk's API host [default: $__OW_API_HOST, $APIHOST or ~/.wskprops]
+    /// OpenWhisk's API host [default: `$__OW_API_HOST`, `$APIHOST` or `~/.wskprops`]
     #[arg(long, value_name = "URL", conflicts_with = "gateway")]
     pub apihost: Option<String>,
-    /// Its key, as `uuid:key` [default: $__OW_API_KEY, $AUTH or ~/.wskprops]
+    /// Its key, as `uuid:key` [default: `$__OW_API_KEY`, `$AUTH` or `~/.wskprops`]
     #[arg(long, value_name = "KEY")]
     pub auth: Option<String>,
     /// OpenFaaS's gateway

@@ -10,7 +10,7 @@ use crate::units;
 /// Where the records stand.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Records {
-    /// The store, such as file:/absolute/folder [default: faas/store in the target folder]
+    /// The store's URL [default: `file:` and the folder faas/store in the target folder]
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
 }

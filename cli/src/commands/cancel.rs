@@ -26,9 +26,14 @@ pub(super) async fn cancel(session: &Session, args: &Cancel) -> Result<()> {
             .help(format!("`cargo faas result {id}` tells how")));
     }
     if session.ui.is_json() {
-        return session.ui.print_json(&json!({ "execution": id, "handler": execution.handler, "status": status }));
+        return session
+            .ui
+            .print_json(&json!({ "execution": id, "handler": execution.handler, "status": status }));
     }
-    session.ui.status("Cancelled", &format!("{id}; an invocation that still runs stops at its next look at the log"));
+    session.ui.status(
+        "Cancelled",
+        &format!("{id}; an invocation that still runs stops at its next look at the log"),
+    );
     Ok(())
 }
 

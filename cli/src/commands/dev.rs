@@ -19,8 +19,8 @@ use crate::exit::Exit;
 use crate::platform::{Deployed, Dialect, Local, wsk_line};
 use crate::project::{Function, Project, Target};
 use crate::render::printable;
-use crate::state::{Announced, State, create_folder};
 use crate::state;
+use crate::state::{Announced, State, create_folder};
 use crate::ui::{DIM, Ui, paint};
 use crate::units;
 
@@ -32,8 +32,11 @@ pub(super) async fn dev(session: &Session, args: &Dev) -> Result<()> {
         None => state.default_store_url()?,
     };
     if let Some(other) = state.dev() {
-        return Err(Error::usage(format!("`cargo faas dev` runs already for this project, at {}", other.url))
-            .help(format!("stop process {} first, or take another --target-dir", other.pid)));
+        return Err(Error::usage(format!(
+            "`cargo faas dev` runs already for this project, at {}",
+            other.url
+        ))
+        .help(format!("stop process {} first, or take another --target-dir", other.pid)));
     }
     let mut changes = if args.no_watch { None } else { watch(&project, &session.ui) };
     let functions = project.functions(&args.pick, &session.ui).await?;
@@ -107,8 +110,9 @@ impl Images {
     fn add(&mut self, target: &Target, program: &Path) -> Result<PathBuf> {
         self.count += 1;
         let path = self.folder.join(format!("{}-{}", target.name, self.count));
-        std::fs::copy(program, &path)
-            .context(Exit::Platform, || format!("failed to copy {} to {}", program.display(), path.display()))?;
+        std::fs::copy(program, &path).context(Exit::Platform, || {
+            format!("failed to copy {} to {}", program.display(), path.display())
+        })?;
         Ok(path)
     }
 }
@@ -120,8 +124,11 @@ impl Drop for Images {
 }
 
 fn greet(session: &Session, local: &Local, functions: &[Function], args: &Dev, store: &str) -> Result<()> {
-    let handlers: Vec<&str> =
-        functions.iter().flat_map(|function| &function.manifest.handlers).map(|handler| handler.name.as_str()).collect();
+    let handlers: Vec<&str> = functions
+        .iter()
+        .flat_map(|function| &function.manifest.handlers)
+        .map(|handler| handler.name.as_str())
+        .collect();
     let (url, key) = (local.url(), local.key());
     if session.ui.is_json() {
         return session.ui.print_json(&json!({
@@ -129,7 +136,10 @@ fn greet(session: &Session, local: &Local, functions: &[Function], args: &Dev, s
         }));
     }
     let limit = units::limit(u64::try_from(args.target.time_limit.as_millis()).unwrap_or(u64::MAX));
-    session.ui.status("Serving", &format!("{} at {url}: {limit} and {} MB an invocation", handlers.join(", "), args.target.memory));
+    session.ui.status(
+        "Serving",
+        &format!("{} at {url}: {limit} and {} MB an invocation", handlers.join(", "), args.target.memory),
+    );
     let Some(handler) = handlers.first() else { return Ok(()) };
     let curl = match args.target.platform {
         Dialect::OpenWhisk => format!(
@@ -149,7 +159,11 @@ fn greet(session: &Session, local: &Local, functions: &[Function], args: &Dev, s
 }
 
 /// Tells what happens and keeps what functions print.
-async fn tell(ui: &Ui, mut events: tokio::sync::broadcast::Receiver<Event>, mut capture: Capture) -> Result<()> {
+async fn tell(
+    ui: &Ui,
+    mut events: tokio::sync::broadcast::Receiver<Event>,
+    mut capture: Capture,
+) -> Result<()> {
     loop {
         match events.recv().await {
             Ok(event) => {
@@ -166,11 +180,15 @@ async fn tell(ui: &Ui, mut events: tokio::sync::broadcast::Receiver<Event>, mut 
 
 fn describe(event: &Event) -> Option<String> {
     let what = match &event.kind {
-        EventKind::Answered { status, elapsed_us } => format!("answered {status} after {}", units::duration(*elapsed_us)),
+        EventKind::Answered { status, elapsed_us } => {
+            format!("answered {status} after {}", units::duration(*elapsed_us))
+        }
         EventKind::Killed { reason, elapsed_us } => {
             format!("{} after {}", End::Killed(*reason).describe(), units::duration(*elapsed_us))
         }
-        EventKind::Died { status, elapsed_us } => format!("died after {}: {status}", units::duration(*elapsed_us)),
+        EventKind::Died { status, elapsed_us } => {
+            format!("died after {}: {status}", units::duration(*elapsed_us))
+        }
         EventKind::Redelivered { attempt } => format!("delivered again ({attempt})"),
         EventKind::Duplicated => "delivered twice".to_owned(),
         EventKind::Lost => "lost".to_owned(),
@@ -179,7 +197,8 @@ fn describe(event: &Event) -> Option<String> {
         _ => return None,
     };
     let short = event.activation.get(..8).unwrap_or(&event.activation);
-    (!event.activation.is_empty()).then(|| format!("{} {} {what}", paint(DIM, &printable(short)), event.function))
+    (!event.activation.is_empty())
+        .then(|| format!("{} {} {what}", paint(DIM, &printable(short)), event.function))
 }
 
 /// Changes of the project's sources. Not being able to watch is no reason not to serve.
@@ -187,10 +206,12 @@ fn watch(project: &Project, ui: &Ui) -> Option<Changes> {
     let (send, receive) = mpsc::channel(1);
     let ignored = project.target_dir().to_owned();
     let on_event = move |event: notify::Result<notify::Event>| {
-        let matters = event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_source(path, &ignored)));
+        let matters = event.is_ok_and(|event| {
+            !event.kind.is_access() && event.paths.iter().any(|path| is_source(path, &ignored))
+        });
         if matters {
             // A change that is told already is told.
-            drop(send.try_send(()));
+            send.try_send(()).unwrap_or_default();
         }
     };
     let watched = notify::recommended_watcher(on_event).and_then(|mut watcher| {
@@ -199,7 +220,7 @@ fn watch(project: &Project, ui: &Ui) -> Option<Changes> {
         Ok(watcher)
     });
     match watched {
-        Ok(watcher) => Some(Changes { receive, _watcher: watcher }),
+        Ok(running) => Some(Changes { receive, _watcher: running }),
         Err(error) => {
             ui.warn(&format!("failed to watch the sources, so nothing is rebuilt: {error}"));
             None
@@ -215,10 +236,11 @@ struct Changes {
 
 /// Editors' and tools' own files begin with a dot or end with `~`; cargo's are in the target folder.
 fn is_source(path: &Path, target_dir: &Path) -> bool {
-    let names = path.components().filter_map(|part| part.as_os_str().to_str());
+    let name = path.file_name().and_then(|name| name.to_str());
     let is_own = |name: &str| name.starts_with('.') && name.len() > 2 || name.ends_with('~');
-    let is_target = path.starts_with(target_dir) || path.components().any(|part| part.as_os_str() == "target");
-    !is_target && !names.last().is_some_and(is_own) && !path.components().any(|part| part.as_os_str() == ".git")
+    let is_target =
+        path.starts_with(target_dir) || path.components().any(|part| part.as_os_str() == "target");
+    !is_target && !name.is_some_and(is_own) && !path.components().any(|part| part.as_os_str() == ".git")
 }
 
 async fn rebuild(
@@ -261,7 +283,9 @@ mod tests {
         for source in ["/p/src/main.rs", "/p/Cargo.toml", "/p/data/input.json"] {
             assert!(is_source(Path::new(source), target), "{source}");
         }
-        for other in ["/p/out/debug/x", "/p/target/debug/x", "/p/.git/index", "/p/src/.main.rs.swp", "/p/src/main.rs~"] {
+        for other in
+            ["/p/out/debug/x", "/p/target/debug/x", "/p/.git/index", "/p/src/.main.rs.swp", "/p/src/main.rs~"]
+        {
             assert!(!is_source(Path::new(other), target), "{other}");
         }
     }

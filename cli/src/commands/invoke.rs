@@ -42,12 +42,20 @@ async fn detach(session: &Session, client: &Client, call: &Call) -> Result<()> {
     let activation = client.call(call).await?;
     let id = call.execution();
     if session.ui.is_json() {
-        return session.ui.print_json(&json!({ "execution": id, "status": "queued", "activation": activation }));
+        return session
+            .ui
+            .print_json(&json!({ "execution": id, "status": "queued", "activation": activation }));
     }
     session.ui.print(id.as_str())
 }
 
-async fn follow(session: &Session, client: &Client, store: &str, call: Call, patience: Patience) -> Result<()> {
+async fn follow(
+    session: &Session,
+    client: &Client,
+    store: &str,
+    call: Call,
+    patience: Patience,
+) -> Result<()> {
     let records = Records::open(store)?;
     let ask = Ask::First(call);
     let id = ask.execution();
@@ -58,7 +66,7 @@ async fn follow(session: &Session, client: &Client, store: &str, call: Call, pat
     let ended = {
         let mut progress = Progress::new(&session.ui);
         match follow.begin().await {
-            Ok(()) => follow.to_the_end(&mut progress).await,
+            Ok(()) => follow.wait_for_end(&mut progress).await,
             Err(error) => Err(error),
         }
     };
@@ -86,7 +94,8 @@ async fn wait_for_answer(session: &Session, client: &Client, call: Call) -> Resu
     if let Some(failure) = failure_in(&answer) {
         return Err(advise(Error::failure(&failure), &failure, id.as_str()));
     }
-    if answer.get("execution").and_then(Value::as_str) == Some(id.as_str()) && answer.get("status").is_some() {
+    if answer.get("execution").and_then(Value::as_str) == Some(id.as_str()) && answer.get("status").is_some()
+    {
         return Err(Error::new(Exit::Unfinished, format!("execution {id} goes on in further invocations"))
             .help(format!("name its store to wait for the result: cargo faas status {id} --store URL"))
             .help("or have the result posted: --callback URL"));

@@ -22,7 +22,7 @@ struct Row {
     status: limitless_faas_core::log::Status,
     invocations: usize,
     begun_us: u64,
-    latest_us: u64,
+    took_us: u64,
 }
 
 pub(super) async fn list(session: &Session, args: &List) -> Result<()> {
@@ -45,7 +45,9 @@ pub(super) async fn list(session: &Session, args: &List) -> Result<()> {
     let hidden = rows.len().saturating_sub(args.limit) as u64;
     rows.truncate(args.limit);
     if session.ui.is_json() {
-        return session.ui.print_json(&json!({ "executions": rows, "more": hidden, "unreadable": unreadable }));
+        return session
+            .ui
+            .print_json(&json!({ "executions": rows, "more": hidden, "unreadable": unreadable }));
     }
     show(&session.ui, &rows, hidden, unreadable, records.url())
 }
@@ -57,7 +59,7 @@ fn row(history: &History) -> Row {
         status: history.status(),
         invocations: history.invocations.len(),
         begun_us: history.span_us.0,
-        latest_us: history.span_us.1,
+        took_us: history.took_us(),
     }
 }
 
@@ -74,9 +76,16 @@ fn show(ui: &Ui, rows: &[Row], hidden: u64, unreadable: u64, url: &str) -> Resul
         .iter()
         .map(|row| {
             let ago = units::duration(now_us.saturating_sub(row.begun_us));
-            let took = units::duration(row.latest_us - row.begun_us);
+            let took = units::duration(row.took_us);
             let id = row.execution[..12].to_owned();
-            [id, row.handler.clone(), render::status(row.status), row.invocations.to_string(), took, format!("{ago} ago")]
+            [
+                id,
+                row.handler.clone(),
+                render::status(row.status),
+                row.invocations.to_string(),
+                took,
+                format!("{ago} ago"),
+            ]
         })
         .collect();
     ui.print(&render::table(["EXECUTION", "HANDLER", "STATUS", "INVOCATIONS", "TOOK", "BEGUN"], &cells))?;
@@ -102,7 +111,9 @@ fn handlers(ui: &Ui, functions: &[Function]) -> Result<()> {
     };
     let rows: Vec<[String; 4]> = functions
         .iter()
-        .flat_map(|function| function.manifest.handlers.iter().map(|handler| row(&function.target.package, handler)))
+        .flat_map(|function| {
+            function.manifest.handlers.iter().map(|handler| row(&function.target.package, handler))
+        })
         .collect();
     ui.print(&render::table(["HANDLER", "PACKAGE", "CHECKPOINTS", "ABOUT"], &rows))
 }

@@ -30,9 +30,7 @@ pub(super) async fn logs(session: &Session, args: &Logs) -> Result<()> {
         printed.push((one, of(&history.invocations, one, capture::read(&folder, &one.activation)?)));
     }
     if session.ui.is_json() {
-        let value = |(one, lines): &(&Invocation, Vec<Line>)| {
-            json!({ "number": one.number, "activation": one.activation, "lines": lines })
-        };
+        let value = |(one, lines): &(&Invocation, Vec<Line>)| json!({ "number": one.number, "activation": one.activation, "lines": lines });
         let invocations: Vec<_> = printed.iter().map(value).collect();
         return session.ui.print_json(&json!({ "execution": id, "invocations": invocations }));
     }
@@ -49,7 +47,10 @@ pub(super) async fn logs(session: &Session, args: &Logs) -> Result<()> {
 /// until the next one began.
 fn of(all: &[Invocation], one: &Invocation, lines: Vec<Line>) -> Vec<Line> {
     let mut same = all.iter().filter(|other| other.activation == one.activation);
-    let is_first = all.iter().find(|other| other.activation == one.activation).is_some_and(|first| first.number == one.number);
+    let is_first = all
+        .iter()
+        .find(|other| other.activation == one.activation)
+        .is_some_and(|first| first.number == one.number);
     let from_us = if is_first { 0 } else { one.started_us };
     let to_us = same.find(|other| other.number > one.number).map_or(u64::MAX, |next| next.started_us);
     lines.into_iter().filter(|line| (from_us..to_us).contains(&line.at_us)).collect()
@@ -58,5 +59,9 @@ fn of(all: &[Invocation], one: &Invocation, lines: Vec<Line>) -> Vec<Line> {
 fn shown(one: &Invocation, line: &Line) -> String {
     let after = units::duration(line.at_us.saturating_sub(one.started_us));
     let mark = if line.stream == "stderr" { "!" } else { "│" };
-    format!("{} {}", paint(DIM, &format!("{:>4} {after:>7} {mark}", one.number)), render::printable(&line.line))
+    format!(
+        "{} {}",
+        paint(DIM, &format!("{:>4} {after:>7} {mark}", one.number)),
+        render::printable(&line.text)
+    )
 }

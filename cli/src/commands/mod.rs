@@ -84,7 +84,13 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
 }
 
 /// Prints how an execution that was waited for ended: the result on stdout, and for a person the summary.
-async fn conclude(session: &Session, records: &Records, ended: Ended, seen: &Seen, waited_us: u64) -> Result<()> {
+async fn conclude(
+    session: &Session,
+    records: &Records,
+    ended: Ended,
+    seen: &Seen,
+    waited_us: u64,
+) -> Result<()> {
     let history = match ended {
         Ended::Log(history) => history,
         Ended::Answer(answer) => return answered(session, &answer),
@@ -121,7 +127,8 @@ fn summary(ui: &Ui, history: &History, report: &Report, deliveries: Option<&Deli
         ui.say(&format!("\n{timeline}"));
     }
     let invocations = units::count(report.invocations.len() as u64, "invocation");
-    let mut told = vec![format!("{} in {} over {invocations}", report.handler, units::duration(report.timings.wall_us))];
+    let mut told =
+        vec![format!("{} in {} over {invocations}", report.handler, units::duration(report.timings.wall_us))];
     let saved = history.checkpoints().count() as u64;
     if saved > 0 {
         let bytes = history.checkpoints().map(|one| one.bytes).sum();

@@ -18,12 +18,15 @@ pub(super) async fn result(session: &Session, args: &ResultOf) -> Result<()> {
     }
     let Phase::Completed(output) = &history.execution.phase else {
         let message = format!("execution {id} has no result yet: it is {}", history.status().as_str());
-        return Err(Error::new(Exit::Unfinished, message)
-            .help(format!("`cargo faas status {id}` shows how far it came, `cargo faas resume {id}` waits for it")));
+        return Err(Error::new(Exit::Unfinished, message).help(format!(
+            "`cargo faas status {id}` shows how far it came, `cargo faas resume {id}` waits for it"
+        )));
     };
     let result = records.json(&id, output).await?;
     if session.ui.is_json() {
-        return session.ui.print_json(&json!({ "execution": id, "status": history.status(), "result": result }));
+        return session
+            .ui
+            .print_json(&json!({ "execution": id, "status": history.status(), "result": result }));
     }
     session.ui.print(result.get())
 }

@@ -39,7 +39,7 @@ async fn remotely(session: &Session, args: &Resume, records: &Records, ask: Ask)
     let mut follow = Follow::new(records, &client, ask, None);
     let ended = {
         let mut progress = Progress::new(&session.ui);
-        follow.to_the_end(&mut progress).await
+        follow.wait_for_end(&mut progress).await
     };
     let waited_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     match ended {

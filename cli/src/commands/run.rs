@@ -44,7 +44,10 @@ pub(super) async fn on_own_platform(
     target: &Target,
     ask: Ask,
 ) -> Result<()> {
-    let url = target.store.as_deref().map_or_else(|| state.default_store_url(), |url| State::store_url(&session.global, Some(url)))?;
+    let url = target
+        .store
+        .as_deref()
+        .map_or_else(|| state.default_store_url(), |url| State::store_url(&session.global, Some(url)))?;
     let records = Records::open(&url)?;
     let local = Local::start(target, &url, None).await?;
     let followed = follow(session, state, &local, &records, function, target, ask).await;
@@ -69,7 +72,7 @@ async fn follow(
     let ended = {
         let mut progress = Progress::new(&session.ui);
         match follow.begin().await {
-            Ok(()) => follow.to_the_end(&mut progress).await,
+            Ok(()) => follow.wait_for_end(&mut progress).await,
             Err(error) => Err(error),
         }
     };
@@ -90,6 +93,9 @@ fn announce(session: &Session, target: &Target, ask: &Ask) {
     } else {
         format!(", faults {} from seed {}", target.faults, target.seed)
     };
-    session.ui.status("Running", &format!("{} as {id}: {limit} and {} MB an invocation{faults}", ask.handler(), target.memory));
+    session.ui.status(
+        "Running",
+        &format!("{} as {id}: {limit} and {} MB an invocation{faults}", ask.handler(), target.memory),
+    );
     session.leaves(&id, "");
 }

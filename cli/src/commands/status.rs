@@ -23,13 +23,12 @@ pub(super) async fn status(session: &Session, args: &Status) -> Result<()> {
 
 fn describe(history: &History, records: &Records, now_us: u64) -> String {
     let execution = &history.execution;
-    let (begun_us, latest_us) = history.span_us;
-    let ago = units::duration(now_us.saturating_sub(latest_us));
+    let ago = units::duration(now_us.saturating_sub(history.span_us.1));
     let mut lines = vec![
         format!("execution  {}", execution.id),
         format!("handler    {}", execution.handler),
         format!("status     {}{}", render::status(history.status()), detail(history, now_us)),
-        format!("took       {}, latest entry {ago} ago", units::duration(latest_us - begun_us)),
+        format!("took       {}, latest entry {ago} ago", units::duration(history.took_us())),
         format!("store      {}", records.url()),
     ];
     if let Some((_, saved)) = execution.newest() {
@@ -55,7 +54,9 @@ fn detail(history: &History, now_us: u64) -> String {
             format!(", its lease ends in {}", units::duration(left(owner.lease_until_ms) * 1000))
         }
         Phase::Owned(_) => format!(", but its invocation is lost: cargo faas resume {id}"),
-        Phase::Suspended { successor_by_ms } if left(*successor_by_ms) > 0 => ", its successor is on its way".to_owned(),
+        Phase::Suspended { successor_by_ms } if left(*successor_by_ms) > 0 => {
+            ", its successor is on its way".to_owned()
+        }
         Phase::Suspended { .. } => format!(", but its successor is lost: cargo faas resume {id}"),
         Phase::Completed(_) if history.execution.delivered => ", and delivered".to_owned(),
         Phase::Completed(_) => format!(": cargo faas result {id}"),

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use limitless_faas_core::{ExecutionId, Failure};
+use limitless_faas_core::{Code, ExecutionId, Failure};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -120,11 +121,15 @@ impl Client {
     pub fn new(dialect: Dialect, base: &str, key: Option<&str>, insecure: bool) -> Result<Self> {
         let base = base.trim_end_matches('/').to_owned();
         if reqwest::Url::parse(&base).is_err() {
-            return Err(Error::usage(format!("`{base}` is no URL")).help("write for example http://127.0.0.1:3233"));
+            return Err(
+                Error::usage(format!("`{base}` is no URL")).help("write for example http://127.0.0.1:3233")
+            );
         }
         let split = |key: &str| {
             let parts = key.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()));
-            parts.ok_or_else(|| Error::usage("the platform's key has no colon").help("write it as user:password"))
+            parts.ok_or_else(|| {
+                Error::usage("the platform's key has no colon").help("write it as user:password")
+            })
         };
         let auth = key.map(split).transpose()?;
         let http = http(&base, insecure)?;
@@ -195,8 +200,14 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
         request.send().await.map_err(|error| {
-            let what = if error.is_timeout() { "the platform at {} did not answer in time" } else { "failed to reach the platform at {}" };
-            Error::platform(what.replace("{}", &self.base)).because(plain(&error)).help("check that it runs and may be reached from here")
+            let what = if error.is_timeout() {
+                "the platform at {} did not answer in time"
+            } else {
+                "failed to reach the platform at {}"
+            };
+            Error::platform(what.replace("{}", &self.base))
+                .because(plain(&error))
+                .help("check that it runs and may be reached from here")
         })
     }
 
@@ -204,7 +215,8 @@ impl Client {
     async fn send_patiently(&self, request: &RequestBuilder, handler: &str) -> Result<Response> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1.. {
-            let again = request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
+            let again =
+                request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
             let response = self.send(again).await?;
             let status = response.status();
             let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
@@ -228,16 +240,24 @@ impl Client {
 
     fn refused(&self, status: StatusCode, handler: &str, said: &str) -> Error {
         let said = reason(said);
-        let because = std::io::Error::other(if said.is_empty() { status.to_string() } else { format!("{status}: {said}") });
+        let because = std::io::Error::other(if said.is_empty() {
+            status.to_string()
+        } else {
+            format!("{status}: {said}")
+        });
         let error = |message: String| Error::platform(message).because(because);
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                error(format!("the platform at {} refused the key", self.base)).help("give the right one with --auth")
+                error(format!("the platform at {} refused the key", self.base))
+                    .help("give the right one with --auth")
             }
-            StatusCode::NOT_FOUND => error(format!("the platform at {} has no function `{handler}`", self.base))
-                .help("deploy it first; `cargo faas dev` deploys the handlers of the current package"),
+            StatusCode::NOT_FOUND => {
+                error(format!("the platform at {} has no function `{handler}`", self.base))
+                    .help("deploy it first; `cargo faas dev` deploys the handlers of the current package")
+            }
             StatusCode::TOO_MANY_REQUESTS => {
-                error(format!("the platform at {} accepts no more calls now", self.base)).help("try again in a minute")
+                error(format!("the platform at {} accepts no more calls now", self.base))
+                    .help("try again in a minute")
             }
             StatusCode::PAYLOAD_TOO_LARGE => {
                 error(format!("the input is larger than the platform at {} takes", self.base))
@@ -250,7 +270,8 @@ impl Client {
 
 /// The body of a first call: the input, and the control data beside it.
 fn body_with(input: &Input, control: Option<&Value>) -> Result<Vec<u8>> {
-    let control = control.map(|control| RawValue::from_string(control.to_string())).transpose().map_err(no_json)?;
+    let control =
+        control.map(|control| RawValue::from_string(control.to_string())).transpose().map_err(no_json)?;
     let mut fields: BTreeMap<&str, &RawValue> =
         input.fields().iter().map(|(name, value)| (name.as_str(), value.as_ref())).collect();
     if let Some(control) = &control {
@@ -270,11 +291,11 @@ fn no_json(error: serde_json::Error) -> Error {
 /// The failure that a function's answer tells, if it tells one.
 pub fn failure_in(answer: &Value) -> Option<Failure> {
     let error = answer.get("error")?;
-    if let Ok(failure) = serde_json::from_value(error.clone()) {
-        return Some(failure);
-    }
     let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-    Some(Failure::new(limitless_faas_core::Code::Application, message))
+    // A function that is not one of ours has no numbered errors.
+    let code = answer.get("code").and_then(|code| Code::deserialize(code).ok()).unwrap_or(Code::Application);
+    let number = format!(" ({code})");
+    Some(Failure::new(code, message.strip_suffix(&number).unwrap_or(&message)))
 }
 
 /// What a refusal says, in one line.
@@ -282,7 +303,8 @@ fn reason(body: &str) -> String {
     let json: Option<Value> = serde_json::from_str(body).ok();
     let told = json.as_ref().and_then(|json| json.get("error")).and_then(Value::as_str);
     let text = told.unwrap_or(body).trim();
-    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect();
+    let line: String =
+        text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(300).collect();
     line
 }
 
@@ -297,13 +319,17 @@ fn plain(error: &reqwest::Error) -> std::io::Error {
 
 fn http(base: &str, insecure: bool) -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
-    let is_near = ["http://127.", "http://localhost", "http://[::1]"].iter().any(|near| base.starts_with(near));
+    let is_near =
+        ["http://127.", "http://localhost", "http://[::1]"].iter().any(|near| base.starts_with(near));
     let builder = if is_near { builder.no_proxy() } else { builder };
     let builder = secure(builder, base, insecure)?;
-    builder.build().map_err(|error| Error::new(Exit::Platform, "failed to set up HTTP").because(plain(&error)))
+    builder
+        .build()
+        .map_err(|error| Error::new(Exit::Platform, "failed to set up HTTP").because(plain(&error)))
 }
 
 #[cfg(feature = "tls")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature it can fail")]
 fn secure(builder: reqwest::ClientBuilder, _base: &str, insecure: bool) -> Result<reqwest::ClientBuilder> {
     // It fails only where one is installed already, which serves as well.
     drop(rustls::crypto::ring::default_provider().install_default());
@@ -321,8 +347,6 @@ fn secure(builder: reqwest::ClientBuilder, base: &str, _insecure: bool) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use limitless_faas_core::Code;
-
     use super::*;
 
     #[test]
@@ -335,9 +359,9 @@ mod tests {
 
     #[test]
     fn failures_of_ours_and_of_others_are_read() {
-        let ours = json!({"error": {"code": "LF001", "message": "no field n"}});
-        assert_eq!(failure_in(&ours).unwrap().code, Code::BadInput);
-        assert_eq!(failure_in(&json!({"error": "oops"})).unwrap().message, "oops");
+        let ours = json!({"error": "no field n (LF001)", "code": "LF001"});
+        assert_eq!(failure_in(&ours).unwrap(), Failure::new(Code::BadInput, "no field n"));
+        assert_eq!(failure_in(&json!({"error": "oops"})).unwrap(), Failure::new(Code::Application, "oops"));
         assert!(failure_in(&json!({"result": 1})).is_none());
     }
 
@@ -349,7 +373,8 @@ mod tests {
 
     #[test]
     fn a_key_needs_its_two_parts() {
-        let error = Client::new(Dialect::OpenWhisk, "http://127.0.0.1:1", Some("nocolon"), false).unwrap_err();
+        let error =
+            Client::new(Dialect::OpenWhisk, "http://127.0.0.1:1", Some("nocolon"), false).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert!(Client::new(Dialect::OpenWhisk, "127.0.0.1", None, false).is_err());
     }

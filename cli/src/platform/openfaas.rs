@@ -76,6 +76,8 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Option<Value>> 
     match serde_json::from_str::<Value>(&text) {
         Ok(value) => Ok(Some(value)),
         Err(_) if status.is_success() => Ok(None),
-        Err(_) => Ok(Some(json!({ "error": format!("the function answered {status}: {}", super::reason(&text)) }))),
+        Err(_) => {
+            Ok(Some(json!({ "error": format!("the function answered {status}: {}", super::reason(&text)) })))
+        }
     }
 }

@@ -52,8 +52,12 @@ pub(super) async fn answer(client: &Client, activation: &str) -> Result<Option<V
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(None);
     }
-    let record: Value =
-        client.accepted(response, activation).await?.json().await.map_err(|error| no_platform(client, error))?;
+    let record: Value = client
+        .accepted(response, activation)
+        .await?
+        .json()
+        .await
+        .map_err(|error| no_platform(client, error))?;
     Ok(record.pointer("/response/result").cloned())
 }
 

@@ -21,7 +21,12 @@ struct Properties {
 /// Where nothing tells of any, or its URL or key is none.
 pub fn find(remote: &Remote, dev: Option<Dev>) -> Result<(Client, Option<String>)> {
     if let Some(gateway) = &remote.gateway {
-        let client = Client::new(Dialect::OpenFaas, &with_scheme(gateway, "http"), remote.auth.as_deref(), remote.insecure)?;
+        let client = Client::new(
+            Dialect::OpenFaas,
+            &with_scheme(gateway, "http"),
+            remote.auth.as_deref(),
+            remote.insecure,
+        )?;
         return Ok((client, None));
     }
     if let Some(dev) = dev.filter(|_| remote.apihost.is_none()) {
@@ -35,7 +40,8 @@ pub fn find(remote: &Remote, dev: Option<Dev>) -> Result<(Client, Option<String>
             .help("start one with `cargo faas dev`")
             .help("or name one: --apihost URL --auth UUID:KEY for OpenWhisk, --gateway URL for OpenFaaS"));
     };
-    Client::new(Dialect::OpenWhisk, &with_scheme(&host, "https"), Some(&key), remote.insecure).map(|client| (client, None))
+    Client::new(Dialect::OpenWhisk, &with_scheme(&host, "https"), Some(&key), remote.insecure)
+        .map(|client| (client, None))
 }
 
 /// A line that sets OpenWhisk's own client up for this platform.
@@ -50,16 +56,20 @@ fn properties_file() -> Option<PathBuf> {
 
 /// The command line goes first, then the environment, then the file.
 fn merge(remote: &Remote, environment: &dyn Fn(&str) -> Option<String>, file: &str) -> Properties {
-    let from_environment = |names: [&str; 2]| names.into_iter().find_map(environment).filter(|value| !value.is_empty());
+    let from_environment =
+        |names: [&str; 2]| names.into_iter().find_map(environment).filter(|value| !value.is_empty());
     let from_file = |wanted: &str| {
         let lines = file.lines().filter_map(|line| line.trim().split_once('='));
-        let mut values = lines.filter(|(name, _)| name.trim() == wanted).map(|(_, value)| value.trim().to_owned());
+        let mut values =
+            lines.filter(|(name, _)| name.trim() == wanted).map(|(_, value)| value.trim().to_owned());
         values.rfind(|value| !value.is_empty())
     };
     let host = remote.apihost.clone();
     let key = remote.auth.clone();
     Properties {
-        host: host.or_else(|| from_environment(["__OW_API_HOST", "APIHOST"])).or_else(|| from_file("APIHOST")),
+        host: host
+            .or_else(|| from_environment(["__OW_API_HOST", "APIHOST"]))
+            .or_else(|| from_file("APIHOST")),
         key: key.or_else(|| from_environment(["__OW_API_KEY", "AUTH"])).or_else(|| from_file("AUTH")),
     }
 }

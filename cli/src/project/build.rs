@@ -29,10 +29,14 @@ pub(super) async fn build(project: &Project, target: &Target, profile: &Profile<
         .context(Exit::Build, || "failed to start cargo".to_owned())?;
     let mut out = child.stdout.take().ok_or_else(|| Error::bug("cargo has no stdout"))?;
     let mut messages = Vec::new();
-    out.read_to_end(&mut messages).await.context(Exit::Build, || "failed to read cargo's messages".to_owned())?;
+    out.read_to_end(&mut messages)
+        .await
+        .context(Exit::Build, || "failed to read cargo's messages".to_owned())?;
     let status = child.wait().await.context(Exit::Build, || "failed to wait for cargo".to_owned())?;
     if !status.success() {
-        return Err(Error::new(Exit::Build, format!("failed to build {target}")).help("cargo's errors stand above"));
+        return Err(
+            Error::new(Exit::Build, format!("failed to build {target}")).help("cargo's errors stand above")
+        );
     }
     executable(&messages, target)
         .ok_or_else(|| Error::new(Exit::Build, format!("cargo built no executable of {target}")))
@@ -60,7 +64,8 @@ fn command(project: &Project, target: &Target, profile: &Profile<'_>) -> Command
 
 fn executable(messages: &[u8], target: &Target) -> Option<PathBuf> {
     let kind = if target.is_example { TargetKind::Example } else { TargetKind::Bin };
-    let is_it = |artifact: &Artifact| artifact.target.name == target.name && artifact.target.kind.contains(&kind);
+    let is_it =
+        |artifact: &Artifact| artifact.target.name == target.name && artifact.target.kind.contains(&kind);
     let artifacts = Message::parse_stream(messages).filter_map(|message| match message {
         Ok(Message::CompilerArtifact(artifact)) => Some(artifact),
         _ => None,

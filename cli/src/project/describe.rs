@@ -45,7 +45,9 @@ fn read(name: &str, printed: &[u8]) -> Result<Manifest> {
             format.format,
             Manifest::FORMAT
         );
-        return Err(Error::usage(message).help("use the cargo-faas of the same version as its limitless-faas"));
+        return Err(
+            Error::usage(message).help("use the cargo-faas of the same version as its limitless-faas")
+        );
     }
     serde_json::from_slice(printed).map_err(|error| not_a_function(name).because(error))
 }

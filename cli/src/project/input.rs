@@ -46,16 +46,16 @@ impl Input {
     /// Where it is no JSON object, or uses the reserved parameter.
     pub fn parse(text: &str) -> Result<Self> {
         let value: Value = serde_json::from_str(text).map_err(|error| {
-            Error::usage("the input is no JSON")
-                .because(error)
-                .help("quote it from the shell, as in --input '{\"n\": 360}', or write it to a file: --input @FILE")
+            Error::usage("the input is no JSON").because(error).help(
+                "quote it from the shell, as in --input '{\"n\": 360}', or write it to a file: --input @FILE",
+            )
         })?;
         if !value.is_object() {
             return Err(Error::usage(format!("the input is {}, not an object", kind_of(&value)))
                 .help("an input is an object with one field per parameter, such as '{\"n\": 360}'"));
         }
-        let fields: BTreeMap<String, Box<RawValue>> =
-            serde_json::from_str(text).map_err(|error| Error::bug("failed to read JSON twice").because(error))?;
+        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text)
+            .map_err(|error| Error::bug("failed to read JSON twice").because(error))?;
         if fields.contains_key(CONTROL) {
             return Err(Error::usage(format!("the input has a field `{CONTROL}`, which is reserved"))
                 .help("name the call with --key, and its callback with `cargo faas invoke --callback`"));
@@ -71,7 +71,9 @@ impl Input {
     /// The same as a value, to be looked at.
     fn value(&self) -> Value {
         let fields = self.0.iter();
-        fields.map(|(name, raw)| (name.clone(), serde_json::from_str::<Value>(raw.get()).unwrap_or_default())).collect()
+        fields
+            .map(|(name, raw)| (name.clone(), serde_json::from_str::<Value>(raw.get()).unwrap_or_default()))
+            .collect()
     }
 }
 
@@ -95,6 +97,7 @@ fn mismatch(schema: &Value, value: &Value, path: &str) -> Option<Mismatch> {
     let wanted = types(schema);
     if !wanted.is_empty() && !wanted.iter().any(|wanted| is_a(wanted, value)) {
         let place = if path.is_empty() { "it".to_owned() } else { format!("`{path}`") };
+        let wanted: Vec<String> = wanted.into_iter().map(with_article).collect();
         let what = format!("{place} is {}, not {}", kind_of(value), wanted.join(" or "));
         return Some(Mismatch { what, help: None });
     }
@@ -107,8 +110,10 @@ fn mismatch(schema: &Value, value: &Value, path: &str) -> Option<Mismatch> {
         }
         Value::Number(number) => {
             let least = schema.get("minimum").and_then(Value::as_f64)?;
-            (number.as_f64()? < least)
-                .then(|| Mismatch { what: format!("`{path}` is {number}, and {least} is the least"), help: None })
+            (number.as_f64()? < least).then(|| Mismatch {
+                what: format!("`{path}` is {number}, and {least} is the least"),
+                help: None,
+            })
         }
         _ => None,
     }
@@ -125,6 +130,8 @@ fn fields_mismatch(schema: &Value, fields: &serde_json::Map<String, Value>, path
     let unknown = fields.keys().find(|name| !properties.contains_key(*name));
     if let Some(name) = unknown.filter(|_| closed || !missing.is_empty()) {
         let help = Some(suggest::among("field", name, known()));
+        let help =
+            if properties.is_empty() { Some("it has no parameters: --input '{}'".to_owned()) } else { help };
         return Some(Mismatch { what: format!("there is no field `{}`", of(name)), help });
     }
     if let Some(name) = missing.first() {
@@ -153,6 +160,14 @@ fn is_a(wanted: &str, value: &Value) -> bool {
         "object" => value.is_object(),
         // A word of a later schema says nothing against this value.
         _ => true,
+    }
+}
+
+fn with_article(kind: &str) -> String {
+    match kind {
+        "null" => kind.to_owned(),
+        "integer" | "array" | "object" => format!("an {kind}"),
+        _ => format!("a {kind}"),
     }
 }
 

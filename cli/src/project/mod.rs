@@ -151,7 +151,8 @@ fn no_handler(handler: &str, targets: &[Target], names: &[String]) -> Error {
         [only] => format!("{only} has no handler `{handler}`"),
         many => format!("none of the {} function binaries has a handler `{handler}`", many.len()),
     };
-    let error = Error::usage(place).help(suggest::among("handler", handler, names.iter().map(String::as_str)));
+    let error =
+        Error::usage(place).help(suggest::among("handler", handler, names.iter().map(String::as_str)));
     if names.iter().any(|name| suggest::closest(handler, [name.as_str()]).is_some()) {
         return error;
     }

@@ -72,8 +72,11 @@ impl Project {
 
     fn no_package(&self, name: &str) -> Error {
         let names: Vec<&str> = self.members().map(|package| package.name.as_str()).collect();
-        Error::usage(format!("the workspace has no package `{name}`"))
-            .help(suggest::among("package", name, names.iter().copied()))
+        Error::usage(format!("the workspace has no package `{name}`")).help(suggest::among(
+            "package",
+            name,
+            names.iter().copied(),
+        ))
     }
 }
 
@@ -92,7 +95,10 @@ fn targets_of(package: &Package, pick: &Pick, handler: Option<&str>) -> Vec<Targ
         is_example,
     };
     if let Some(example) = &pick.example {
-        return of_kind(TargetKind::Example).filter(|name| name == example).map(|name| target(true, name)).collect();
+        return of_kind(TargetKind::Example)
+            .filter(|name| name == example)
+            .map(|name| target(true, name))
+            .collect();
     }
     let bins: Vec<&str> = of_kind(TargetKind::Bin).collect();
     if let Some(bin) = &pick.bin {

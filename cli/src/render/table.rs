@@ -9,8 +9,11 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
         }
     }
     let line = |cells: [&str; N]| {
-        let padded: Vec<String> =
-            cells.iter().zip(widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - visible(cell)))).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{}", " ".repeat(width - visible(cell))))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(heads)];

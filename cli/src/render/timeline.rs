@@ -62,7 +62,12 @@ impl Axis {
         };
         let run: String = std::iter::repeat_n(mark, to - from + 1).collect();
         let used = one.used_us.map(units::duration).unwrap_or_default();
-        let row = format!("{:>4}  {}{run}{}  {used}{word}", one.number, " ".repeat(from), " ".repeat(self.width - to - 1));
+        let row = format!(
+            "{:>4}  {}{run}{}  {used}{word}",
+            one.number,
+            " ".repeat(from),
+            " ".repeat(self.width - to - 1)
+        );
         row.trim_end().to_owned()
     }
 
