@@ -24,6 +24,8 @@
 //! ```
 
 mod blob;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod envelope;
 mod error;
 mod faulty;

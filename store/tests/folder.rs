@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use limitless_faas_store::{Created, FolderStore, Key, Store, StoreErrorKind};
@@ -75,4 +76,43 @@ async fn a_folder_is_no_record_and_a_record_no_folder() {
         assert_eq!(store.read(&key("a")).await.unwrap(), None);
         assert_eq!(store.read(&key("a/b/c")).await.unwrap(), None);
     }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_given_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::new(root.path()).unwrap();
+    store.create(&key("a/record"), "0123456789".into()).await.unwrap();
+    fs::write(root.path().join("a/record"), "01X").unwrap();
+    assert_eq!(store.read(&key("a/record")).await.unwrap().unwrap(), "01X");
+    let mut blob = store.read_blob(&key("a/record")).await.unwrap().unwrap();
+    let mut bytes = Vec::new();
+    blob.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"01X");
+}
+
+#[tokio::test]
+async fn a_torn_tail_is_completed_by_the_same_append() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::new(root.path()).unwrap();
+    let segment = key("a/segment");
+    assert_eq!(store.append(&segment, 0, "first ".into()).await.unwrap(), 6);
+    assert_eq!(store.append(&segment, 6, "second".into()).await.unwrap(), 12);
+    for kept in 6..12 {
+        // A crash left a part of the second record.
+        let file = fs::OpenOptions::new().write(true).open(root.path().join("a/segment")).unwrap();
+        file.set_len(kept).unwrap();
+        assert_eq!(store.append(&segment, 6, "second".into()).await.unwrap(), 12);
+        assert_eq!(store.read(&segment).await.unwrap().unwrap(), "first second");
+    }
+}
+
+#[tokio::test]
+async fn files_that_no_key_names_are_not_listed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::new(root.path()).unwrap();
+    store.create(&key("a/one"), "x".into()).await.unwrap();
+    fs::write(root.path().join("a/.hidden"), "x").unwrap();
+    fs::write(root.path().join("a/name with blanks"), "x").unwrap();
+    assert_eq!(store.children(&key("a")).await.unwrap(), ["one"]);
 }
