@@ -21,7 +21,8 @@ use crate::launch;
 use crate::process::Process;
 use crate::sync::lock;
 
-/// How long a call waits for a process that has answered but not yet ended its logs, before another one is started.
+/// How long a call waits for a process that is being prepared, or has answered but not yet ended its logs, before
+/// another one is started.
 const NEARLY_FREE: Duration = Duration::from_millis(20);
 
 /// Why no process could be had.
@@ -54,6 +55,8 @@ struct State {
     closed: bool,
     containers: BTreeMap<u64, Arc<Container>>,
     starting: usize,
+    /// The revisions that processes are being started for before anybody calls.
+    preparing: Vec<u64>,
 }
 
 enum Claim {
@@ -120,7 +123,9 @@ impl Pool {
         for _ in self.count(function)..count {
             let Ok(Some(start)) = self.reserve(&mut lock(&self.state), function) else { return };
             let (pool, function) = (Arc::clone(self), Arc::clone(function));
+            let preparing = Preparing::new(self, function.revision);
             self.tasks.spawn(async move {
+                let _preparing = preparing;
                 // A process that can't be started is reported to the call that needs it.
                 if let Ok(lease) = pool.start(&function, start).await {
                     lease.release();
@@ -149,7 +154,8 @@ impl Pool {
                 return Ok(Claim::Warm(Lease::new(self, container, Warmth::Warm { was_paused })));
             }
         }
-        if patient && own().any(|it| it.usage() == Usage::Finishing) {
+        let is_prepared = state.preparing.contains(&function.revision);
+        if patient && (is_prepared || own().any(|it| it.usage() == Usage::Finishing)) {
             return Ok(Claim::NearlyFree);
         }
         if let Some(start) = self.reserve(&mut state, function)? {
@@ -350,6 +356,27 @@ struct Room(Arc<Pool>);
 impl Drop for Room {
     fn drop(&mut self) {
         lock(&self.0.state).starting -= 1;
+        self.0.changed.notify_waiters();
+    }
+}
+
+/// A process that is being prepared, until it is idle.
+struct Preparing(Arc<Pool>, u64);
+
+impl Preparing {
+    fn new(pool: &Arc<Pool>, revision: u64) -> Self {
+        lock(&pool.state).preparing.push(revision);
+        Self(Arc::clone(pool), revision)
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        if let Some(place) = state.preparing.iter().position(|revision| *revision == self.1) {
+            state.preparing.swap_remove(place);
+        }
+        drop(state);
         self.0.changed.notify_waiters();
     }
 }

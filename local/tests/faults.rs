@@ -3,26 +3,12 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::{Bench, config};
 use limitless_faas_local::{Config, Event, EventKind, Faults, KillReason};
 use serde_json::{Value, json};
 
 fn faulty(faults: &str, seed: u64) -> Config {
     Config { faults: faults.parse::<Faults>().unwrap(), seed, ..config() }
-}
-
-/// The record of an activation, once it is there.
-async fn record(bench: &Bench, id: &str) -> Value {
-    for _ in 0..2000 {
-        let answer = bench.whisk("GET", &format!("activations/{id}"), &Value::Null).await;
-        if answer.status == 200 {
-            return answer.json();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("no record of {id}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +20,7 @@ async fn a_call_whose_process_died_is_delivered_again_with_the_proof() {
         let params = json!({ "exit_once": folder.path().join(image) });
         let accepted = bench.whisk("POST", &format!("actions/{image}"), &params).await.json();
         let id = accepted["activationId"].as_str().unwrap();
-        let record = record(&bench, id).await;
+        let record = bench.record(id).await;
         let result = &record["response"]["result"];
         if image == "probe" {
             assert_eq!(record["response"]["status"], "action developer error");
@@ -69,7 +55,7 @@ async fn redeliveries_are_bounded_and_can_be_turned_off() {
         let mut bench = Bench::start(setup).await;
         bench.put("a", "resumable", Value::Null).await;
         let accepted = bench.whisk("POST", "actions/a", &json!({ "exit": 1 })).await.json();
-        let record = record(&bench, accepted["activationId"].as_str().unwrap()).await;
+        let record = bench.record(accepted["activationId"].as_str().unwrap()).await;
         assert_eq!(record["response"]["status"], "action developer error");
         let mut died = 0;
         while died < deaths {

@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Answer, Bench, config};
+use common::{Answer, Bench, config, until};
 use limitless_faas_local::{EventKind, KillReason};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -297,27 +297,25 @@ async fn a_deleted_function_gets_sigterm_and_then_sigkill() {
     let mut setup = config();
     setup.limits.stop_grace = Duration::from_millis(50);
     setup.images.insert("deaf".to_owned(), common::image_with("PROBE_START", "deaf"));
-    let mut bench = Bench::start(setup).await;
+    let bench = Bench::start(setup).await;
     deploy(&bench, "deaf", "deaf", json!({})).await;
     let pid = call(&bench, "deaf", &json!({})).await.json()["pid"].as_u64().unwrap();
     let named = json!({ "functionName": "deaf" });
     let asked = std::time::Instant::now();
     assert_eq!(system(&bench, "DELETE", "functions", &named).await.status, 202);
-    bench.kind(EventKind::Removed).await;
-    assert!(!common::is_alive(pid));
+    until("it has ended", || !common::is_alive(pid)).await;
     assert!(asked.elapsed() >= Duration::from_millis(50), "it was not asked first");
     bench.platform.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_function_that_hears_sigterm_is_not_waited_for() {
-    let mut bench = Bench::start(config()).await;
+    let bench = Bench::start(config()).await;
     deploy(&bench, "fib", "probe", json!({})).await;
     let pid = call(&bench, "fib", &json!({})).await.json()["pid"].as_u64().unwrap();
     system(&bench, "DELETE", "functions", &json!({ "functionName": "fib" })).await;
-    // Its grace would be 30 s.
-    bench.kind(EventKind::Removed).await;
-    assert!(!common::is_alive(pid));
+    // Its grace would be 30 s, longer than we wait.
+    until("it has ended", || !common::is_alive(pid)).await;
     bench.platform.shutdown().await;
 }
 

@@ -13,18 +13,6 @@ fn result(answer: &common::Answer) -> Value {
     answer.json()["response"]["result"].clone()
 }
 
-/// Waits for the end of an activation and gives its record.
-async fn record(bench: &mut Bench, id: &str) -> Value {
-    loop {
-        let answer = bench.whisk("GET", &format!("activations/{id}"), &Value::Null).await;
-        match answer.status {
-            200 => return answer.json(),
-            404 => tokio::time::sleep(Duration::from_millis(5)).await,
-            status => panic!("{status}: {:?}", answer.json()),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_gets_init_then_run_as_the_contract_says() {
     let bench = Bench::start(config()).await;
@@ -233,14 +221,14 @@ async fn no_more_processes_than_allowed_run_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_are_written_after_the_end_with_logs_up_to_the_sentinel() {
-    let mut bench = Bench::start(config()).await;
+    let bench = Bench::start(config()).await;
     bench.put("talk", "probe", Value::Null).await;
     let accepted = bench.whisk("POST", "actions/talk?", &json!({ "print": "héllo", "sleep_ms": 50 })).await;
     assert_eq!(accepted.status, 202);
     assert_eq!(accepted.json().as_object().unwrap().len(), 1);
     let id = accepted.json()["activationId"].as_str().unwrap().to_owned();
     assert_eq!(bench.whisk("GET", &format!("activations/{id}"), &Value::Null).await.status, 404);
-    let record = record(&mut bench, &id).await;
+    let record = bench.record(&id).await;
     let logs: Vec<_> = record["logs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(logs.len(), 2, "{logs:?}");
     assert!(logs.iter().any(|line| line.ends_with("Z stdout: héllo")), "{logs:?}");
@@ -258,14 +246,7 @@ async fn records_are_written_after_the_end_with_logs_up_to_the_sentinel() {
         ("?upto=1", 0),
         ("?docs=true&skip=1", 1),
     ] {
-        let mut listed = Value::Null;
-        for _ in 0..400 {
-            listed = bench.whisk("GET", &format!("activations{query}"), &Value::Null).await.json();
-            if listed.as_array().unwrap().len() == count {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let listed = bench.whisk("GET", &format!("activations{query}"), &Value::Null).await.json();
         assert_eq!(listed.as_array().unwrap().len(), count, "{query}: {listed}");
     }
     bench.platform.shutdown().await;
@@ -276,20 +257,20 @@ async fn missing_sentinels_are_reported() {
     let mut setup = config();
     setup.images.insert("mute".to_owned(), image_with("PROBE_SENTINEL", "no"));
     setup.limits.log_wait = Duration::from_millis(50);
-    let mut bench = Bench::start(setup).await;
+    let bench = Bench::start(setup).await;
     bench.put("mute", "mute", Value::Null).await;
     let id = bench.invoke("mute", &json!({ "print": "x" })).await.json()["activationId"]
         .as_str()
         .unwrap()
         .to_owned();
-    let logs = record(&mut bench, &id).await["logs"].to_string();
+    let logs = bench.record(&id).await["logs"].to_string();
     assert!(logs.contains("stdout: x") && logs.contains("Data might be missing"), "{logs}");
     bench.platform.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invocations_are_answered_as_asked() {
-    let mut bench = Bench::start(config()).await;
+    let bench = Bench::start(config()).await;
     bench.put("a", "probe", Value::Null).await;
     let ask = |query: &str, params: Value| (format!("actions/a?{query}"), params);
     let good = json!({ "body": r#"{"x":1}"# });
@@ -309,7 +290,7 @@ async fn invocations_are_answered_as_asked() {
         assert!(body.is_none_or(|body| body == answer.json()), "{path}: {:?}", answer.json());
         if status == 202 {
             let id = answer.json()["activationId"].as_str().unwrap().to_owned();
-            assert_eq!(record(&mut bench, &id).await["response"]["success"], true);
+            assert_eq!(bench.record(&id).await["response"]["success"], true);
         }
     }
     bench.platform.shutdown().await;

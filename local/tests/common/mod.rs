@@ -140,9 +140,30 @@ impl Bench {
         answer
     }
 
-    /// Invokes an action and waits for its whole record.
+    /// Invokes an action and waits for its answer, and until its process is free again.
     pub async fn invoke(&self, name: &str, params: &Value) -> Answer {
-        self.whisk("POST", &format!("actions/{name}?blocking=true"), params).await
+        let answer = self.whisk("POST", &format!("actions/{name}?blocking=true"), params).await;
+        if answer.status != 202
+            && let Some(id) = answer.header("x-openwhisk-activation-id")
+        {
+            self.record(id).await;
+        }
+        answer
+    }
+
+    /// The record of an activation, once it is written.
+    pub async fn record(&self, id: &str) -> Value {
+        let wait = async {
+            loop {
+                let answer = self.whisk("GET", &format!("activations/{id}"), &Value::Null).await;
+                match answer.status {
+                    200 => return answer.json(),
+                    404 => tokio::time::sleep(Duration::from_millis(2)).await,
+                    status => panic!("{status}: {:?}", answer.json()),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("there is no record")
     }
 
     /// Waits for an event that `pick` takes, and gives what it makes of it.
