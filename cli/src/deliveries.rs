@@ -1,6 +1,7 @@
 //! What the embedded platform did with each delivery, from its events.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use limitless_faas_local::{Event, EventKind, KillReason};
 use serde::Serialize;
@@ -9,6 +10,8 @@ use serde::Serialize;
 #[derive(Clone, Debug, Default)]
 pub struct Deliveries {
     by_activation: HashMap<String, Delivery>,
+    /// The time limit that all have.
+    limit_ms: Option<u64>,
     /// What was counted.
     pub counts: Counts,
 }
@@ -96,6 +99,16 @@ impl End {
 }
 
 impl Deliveries {
+    /// Nothing was seen yet; every delivery will have this time limit.
+    pub fn within(limit: Duration) -> Self {
+        Self { limit_ms: u64::try_from(limit.as_millis()).ok(), ..Self::default() }
+    }
+
+    /// The time limit of a delivery.
+    pub fn limit_ms(&self) -> Option<u64> {
+        self.limit_ms
+    }
+
     /// Takes one event in.
     pub fn on(&mut self, event: &Event) {
         if event.activation.is_empty() {

@@ -54,6 +54,8 @@ pub struct View {
     pub events: Receiver<Event>,
     /// Keeps what functions print.
     pub capture: Capture,
+    /// The time limit of each delivery.
+    pub time_limit: Duration,
 }
 
 /// Between two looks at the log while the platform's events tell when to look: for checkpoints that no event tells of.
@@ -84,7 +86,7 @@ pub struct Follow<'a> {
 impl<'a> Follow<'a> {
     /// An execution that `ask` begins or goes on with. Nothing is sent yet.
     pub fn new(records: &'a Records, client: &'a Client, ask: Ask, view: Option<View>) -> Self {
-        let deliveries = view.as_ref().map(|_| Deliveries::default());
+        let deliveries = view.as_ref().map(|view| Deliveries::within(view.time_limit));
         // Whoever wants it to go on waits for nothing but the lease of an owner that may live.
         let quiet_since_ms = if matches!(ask, Ask::Resume { .. }) { 0 } else { now_us() / 1000 };
         Self {

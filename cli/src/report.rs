@@ -56,6 +56,7 @@ impl Shown {
             known.started_us = attempt.started_us;
             known.used_us = known.ended_us.map(|ended_us| ended_us.saturating_sub(attempt.started_us));
             known.cold = Some(attempt.cold);
+            known.limit_ms = deliveries.limit_ms();
         }
         self.start_us = Some(attempt.start_us);
         if let Some((ended_us, end)) = &attempt.end {

@@ -124,17 +124,22 @@ fn fields_mismatch(schema: &Value, fields: &serde_json::Map<String, Value>, path
     let known = || properties.keys().map(String::as_str);
     let of = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     let closed = schema.get("additionalProperties") == Some(&json!(false));
+    // A struct's schema has its name, and can't tell which fields have a default: those may be left out.
+    let is_complete = schema.get("title").is_none();
     let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
     let missing: Vec<&str> =
         required.iter().filter_map(Value::as_str).filter(|name| !fields.contains_key(*name)).collect();
     let unknown = fields.keys().find(|name| !properties.contains_key(*name));
-    if let Some(name) = unknown.filter(|_| closed || !missing.is_empty()) {
+    let is_typo =
+        |name: &&String| suggest::closest(name, known()).is_some_and(|meant| !fields.contains_key(meant));
+    if let Some(name) = unknown.filter(|name| closed || is_typo(name) || (is_complete && !missing.is_empty()))
+    {
         let help = Some(suggest::among("field", name, known()));
         let help =
             if properties.is_empty() { Some("it has no parameters: --input '{}'".to_owned()) } else { help };
         return Some(Mismatch { what: format!("there is no field `{}`", of(name)), help });
     }
-    if let Some(name) = missing.first() {
+    if let Some(name) = missing.first().filter(|_| is_complete) {
         return Some(Mismatch { what: format!("the field `{}` is missing", of(name)), help: None });
     }
     let mut known = fields.iter().filter_map(|(name, value)| Some((name, value, properties.get(name)?)));
@@ -234,6 +239,17 @@ mod tests {
         assert_eq!(input.fields()["n"].get(), "12345678901234567890.0");
         assert!(check(&handler(), &input).is_ok());
         assert!(check(&handler(), &Input::parse(r#"{"n": 1, "more": true}"#).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_struct_may_have_defaults_but_a_typo_is_told() {
+        let mut handler = handler();
+        handler.input["title"] = json!("Picture");
+        let told = |text: &str| check(&handler, &Input::parse(text).unwrap());
+        assert!(told("{}").is_ok());
+        assert!(told(r#"{"unheard_of": 1}"#).is_ok());
+        assert!(told(r#"{"name": []}"#).is_err());
+        assert!(told(r#"{"n": "1"}"#).is_err());
     }
 
     #[test]
