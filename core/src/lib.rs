@@ -8,14 +8,18 @@
 //! Users of the SDK meet these types in `cargo faas … --json` and in error values; they never need this crate
 //! by name.
 
+pub mod calibration;
 pub mod checkpoint;
 pub mod error;
+pub mod graph;
 pub mod id;
 pub mod invocation;
 pub mod key;
 pub mod log;
 pub mod manifest;
 pub mod pace;
+pub mod plan;
+pub mod profile;
 pub mod segment;
 
 pub use error::{Advice, Code, Failure};

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("core", &[]),
     ("macros", &[]),
     ("store", &["core"]),
     ("sdk", &["core", "macros", "store"]),
     ("local", &["core"]),
-    ("cli", &["core", "local", "store"]),
+    ("planner", &["core"]),
+    ("cli", &["core", "local", "planner", "store"]),
 ];
 
 /// The only places that may name a platform; everywhere else code is the same for all of them.
@@ -36,6 +37,7 @@ fn crate_name(room: &str) -> &str {
         "macros" => "limitless-faas-macros",
         "store" => "limitless-faas-store",
         "local" => "limitless-faas-local",
+        "planner" => "limitless-faas-planner",
         _ => panic!("no crate is known for the room {room}"),
     }
 }

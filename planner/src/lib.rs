@@ -1,0 +1,2 @@
+//! Planner.
+pub mod predict;

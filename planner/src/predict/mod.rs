@@ -1,0 +1,2 @@
+//! Predict.
+pub mod lock;
