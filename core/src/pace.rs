@@ -83,11 +83,14 @@ impl Pace {
     }
 
     /// A request to the hook was noticed only after so long.
+    ///
+    /// The longest way counts; it is forgotten by a tenth with each shorter one, so that one moment in which the machine
+    /// was busy does not shorten every invocation that follows.
     pub fn hook_gap(&mut self, us: u64) {
-        self.hook_gap_us = self.hook_gap_us.max(us);
+        self.hook_gap_us = us.max(self.hook_gap_us - self.hook_gap_us.div_ceil(10));
     }
 
-    /// The longest time between two hooks seen so far, µs.
+    /// The longest time between two hooks that was seen and is not forgotten, µs.
     pub fn longest_hook_gap_us(&self) -> u64 {
         self.hook_gap_us
     }
@@ -150,6 +153,18 @@ mod tests {
         pace.saved(1_000_000);
         pace.saved(0);
         assert_eq!(pace.save_us, 750_000);
+    }
+
+    #[test]
+    fn one_long_way_to_the_hook_is_forgotten_in_time() {
+        let mut pace = Pace::default();
+        pace.hook_gap(500_000);
+        pace.hook_gap(1_000);
+        assert_eq!(pace.longest_hook_gap_us(), 450_000);
+        for _ in 0..60 {
+            pace.hook_gap(1_000);
+        }
+        assert_eq!(pace.longest_hook_gap_us(), 1_000);
     }
 
     #[test]

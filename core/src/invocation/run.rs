@@ -87,6 +87,7 @@ impl Invocation {
         }
         if self.running.is_stopping || now_us >= self.suspend_at_us() {
             self.ask_to_suspend(Reason::Deadline, out);
+            self.begin_before_it_is_too_late(now_us, out);
         } else if now_us >= self.interval_at_us() {
             self.ask_to_suspend(Reason::Interval, out);
         } else {
@@ -94,6 +95,15 @@ impl Invocation {
             self.peek(now_us, out);
         }
         self.set_alarm(now_us, out);
+    }
+
+    /// A call whose end is recorded begins its log at the latest now: should the handler not come to a hook before it is
+    /// killed, the next one knows, and the number of tries is limited. The suspension needs the entry anyway.
+    fn begin_before_it_is_too_late(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        let is_durable = matches!(self.delivery.call, Call::First { is_durable: true, .. });
+        if self.log.is_none() && is_durable {
+            self.write_started(now_us, None, Then::AllowSteps, out);
+        }
     }
 
     fn ask_to_suspend(&mut self, reason: Reason, out: &mut Vec<Command>) {

@@ -188,7 +188,7 @@ impl Engine {
         let driver = Driver {
             activation: incoming.activation.clone(),
             received_us: incoming.received_us,
-            limit_ms: incoming.deadline_ms.saturating_sub(incoming.received_us / 1000),
+            limit_ms: as_set(incoming.deadline_ms.saturating_sub(incoming.received_us / 1000)),
             cold: !self.was_used.swap(true, Ordering::Relaxed),
         };
         let delivery = Delivery {
@@ -216,8 +216,27 @@ fn described(execution: &ExecutionId, nonce: Nonce, json: &str) -> Input {
     Input { digest, stored }
 }
 
+/// The time limit as somebody set it: what is left when a call arrives is a little less, and 1998 ms in a message would
+/// puzzle whoever wrote 2 s.
+fn as_set(left_ms: u64) -> u64 {
+    let step = 10_u64.pow(left_ms.checked_ilog10().unwrap_or(0).saturating_sub(1));
+    left_ms.next_multiple_of(step)
+}
+
 fn no_store() -> Failure {
     let message = "this function has to save its state and has no store: set LIMITLESS_STORE to a URL such as \
                    file:/var/lib/limitless";
     Failure::new(Code::NotConfigured, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_shown_as_it_was_set() {
+        for (left_ms, limit_ms) in [(299, 300), (1998, 2000), (59_987, 60_000), (250, 250), (7, 7), (0, 0)] {
+            assert_eq!(as_set(left_ms), limit_ms);
+        }
+    }
 }

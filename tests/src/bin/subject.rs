@@ -1,44 +1,125 @@
-//! Handlers that the tests across crates run.
-use limitless_faas::checkpoint::{Outcome, Session};
-use limitless_faas::handler::{self, Entry, Handler, HandlerDef, OutputDef};
-use serde_json::value::RawValue;
+//! The handlers that the tests across crates deploy.
 
-#[allow(non_camel_case_types)]
-enum squares {}
-impl Handler for squares {
-    fn definition() -> &'static HandlerDef {
-        static DEF: HandlerDef = HandlerDef {
-            name: "squares",
-            doc: "",
-            is_async: false,
-            parameters: &[],
-            output: OutputDef { type_text: "u64", schema: || None },
-            fingerprint: 7,
-            checkpoints: &[],
-            state: None,
-            entry: Entry::Sync(run),
-        };
-        &DEF
-    }
-}
-fn run(session: &Session, input: &RawValue) -> Outcome {
-    let v: serde_json::Value = serde_json::from_str(input.get()).unwrap();
-    let (n, pause) = (v["n"].as_u64().unwrap(), v["pause_us"].as_u64().unwrap_or(0));
-    let ctx = handler::context::<Vec<u64>>(session);
-    let mut at = ctx.state();
-    if at.is_empty() {
-        at = vec![0, 0];
-    }
-    while at[0] < n {
-        ctx.blocking_checkpoint(&at);
-        if pause > 0 {
-            std::thread::sleep(std::time::Duration::from_micros(pause));
+use std::time::Duration;
+
+use limitless_faas::{Context, Error, Result, State, handler};
+use serde::{Deserialize, Serialize};
+
+/// The sum of the squares below `n`, with a pause before each.
+#[handler]
+fn squares(n: u64, pause_us: Option<u64>) -> u64 {
+    let mut sum = 0_u64;
+    #[checkpoint]
+    for i in 0..n {
+        if let Some(pause_us) = pause_us {
+            std::thread::sleep(Duration::from_micros(pause_us));
         }
-        at[1] = at[1].wrapping_add(at[0] * at[0]);
-        at[0] += 1;
+        sum = sum.wrapping_add(i * i);
     }
-    Outcome::Returned(Ok(RawValue::from_string(at[1].to_string()).unwrap()))
+    sum
 }
+
+/// How far [`waves`] got.
+#[derive(Default, Serialize, Deserialize, State)]
+struct Wave {
+    at: u64,
+    sum: u64,
+}
+
+/// The sum of the numbers below `n`, async and with named state.
+#[handler]
+async fn waves(ctx: Context<Wave>, n: u64, pause_ms: u64) -> u64 {
+    let mut wave = ctx.state();
+    while wave.at < n {
+        ctx.checkpoint(&wave).await;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        wave.sum += wave.at;
+        wave.at += 1;
+    }
+    wave.sum
+}
+
+/// Appends a line to `file` in each of `n` steps, and answers how many steps there were.
+#[handler]
+async fn stairs(ctx: Context, n: u32, pause_ms: u64, file: String) -> Result<u32> {
+    let mut climbed = 0;
+    #[checkpoint]
+    for i in 0..n {
+        let step = ctx.step(format!("step-{i}"), async || append(&file, i)).await?;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        climbed += u32::from(step == i);
+    }
+    Ok(climbed)
+}
+
+fn append(file: &str, i: u32) -> std::io::Result<u32> {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+    writeln!(file, "{i}")?;
+    Ok(i)
+}
+
+/// Uses one key for two steps.
+#[handler]
+async fn stumbles(ctx: Context) -> Result<u32> {
+    let first: u32 = ctx.step("one", async || Ok::<_, Error>(1)).await?;
+    let second: u32 = ctx.step("one", async || Ok::<_, Error>(2)).await?;
+    Ok(first + second)
+}
+
+/// Fills `mb` megabytes, then pauses `pauses` times; answers a digest of what it filled.
+#[handler]
+fn bulky(mb: usize, pauses: u64) -> u64 {
+    let data: Vec<u64> = (0..mb as u64 * 131_072).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let mut waited = 0;
+    #[checkpoint]
+    for _ in 0..pauses {
+        std::thread::sleep(Duration::from_millis(1));
+        waited += 1;
+    }
+    data.iter().fold(waited, |digest, word| digest.rotate_left(5) ^ word)
+}
+
+/// Never comes to a hook.
+#[handler]
+fn stuck(ms: u64) -> u64 {
+    let mut rounds = 0;
+    #[checkpoint]
+    for _ in 0..1 {
+        std::thread::sleep(Duration::from_millis(ms));
+        rounds += 1;
+    }
+    rounds
+}
+
+/// Waits for ever without getting anywhere.
+#[handler]
+async fn idle(ctx: Context<Wave>) -> u64 {
+    let wave = ctx.state();
+    loop {
+        ctx.checkpoint(&wave).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Panics.
+#[handler]
+fn panics(why: String) -> u64 {
+    panic!("{why}")
+}
+
+/// Refuses.
+#[handler]
+fn refuses(why: String) -> Result<u64> {
+    Err(Error::msg(why))
+}
+
+/// Gives its input back.
+#[handler]
+fn echoes(text: String) -> String {
+    text
+}
+
 fn main() {
-    limitless_faas::serve!(squares);
+    limitless_faas::serve!(squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes);
 }
