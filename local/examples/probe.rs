@@ -148,6 +148,10 @@ fn act(params: &Value) -> Option<Vec<u8>> {
         std::thread::sleep(Duration::from_secs(60));
         println!("{}", held.len());
     }
+    if let Some(script) = params["shell"].as_str() {
+        let run = std::process::Command::new("/bin/sh").args(["-c", script]).status();
+        println!("{script}: {run:?}");
+    }
     if params["orphan"] == json!(true) {
         return Some(orphan());
     }

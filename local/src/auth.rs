@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use constant_time_eq::constant_time_eq;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
-use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 /// The `uuid:key` pair that every caller of the REST API must show (HTTP Basic). OpenFaaS clients use the part before
@@ -47,7 +47,7 @@ impl ApiKey {
         let is_basic = shown.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
         let decoded = shown.get(6..).filter(|_| is_basic).and_then(|text| STANDARD.decode(text).ok());
         match decoded {
-            Some(shown) if bool::from(shown.as_slice().ct_eq(self.0.as_bytes())) => Auth::Right,
+            Some(shown) if constant_time_eq(&shown, self.0.as_bytes()) => Auth::Right,
             _ => Auth::Wrong,
         }
     }

@@ -13,7 +13,8 @@ pub struct Limits {
     pub time_default: Duration,
     /// The least memory an action may ask for, in MB.
     pub memory_min_mb: u64,
-    /// The most memory an action may ask for, in MB.
+    /// The most memory an action may ask for, in MB. What a process and its descendants hold is looked at every 10 ms
+    /// (on Linux), so a fast one can overshoot.
     pub memory_max_mb: u64,
     /// The memory of an action that asks for none, in MB. An OpenFaaS function that asks for none has no limit.
     pub memory_default_mb: u64,

@@ -216,6 +216,23 @@ async fn a_call_not_acknowledged_in_time_is_delivered_again_while_the_first_runs
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_at_once() {
+    let mut setup = config();
+    (setup.limits.queue_workers, setup.limits.queue_length) = (1, 1);
+    let mut bench = Bench::start(setup).await;
+    deploy(&bench, "slow", "probe", json!({})).await;
+    let call = || bench.send("POST", "/async-function/slow", "", br#"{"sleep_ms":60000}"#);
+    assert_eq!(call().await.status, 202);
+    let mut statuses = Vec::new();
+    while !statuses.contains(&500) {
+        statuses.push(call().await.status);
+        assert!(statuses.len() <= 3, "{statuses:?}");
+    }
+    bench.event(|event| matches!(event.kind, EventKind::Started { .. }).then_some(())).await;
+    bench.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_runs_one_call_at_a_time() {
     let mut setup = config();
     setup.limits.queue_workers = 1;

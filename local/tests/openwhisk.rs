@@ -167,6 +167,10 @@ async fn past_its_memory_limit_an_action_is_killed() {
     let (id, reason) = bench.event(killed).await;
     assert_eq!(reason, KillReason::Memory);
     assert_eq!(id, answer.json()["activationId"].as_str().unwrap());
+    // What a child of the function holds counts too.
+    let child = json!({ "shell": "head -c 134217728 /dev/zero | tail -c 134217728 | sleep 60" });
+    let answer = bench.invoke("fat", &child).await;
+    assert!(result(&answer)["error"].to_string().contains("exhausted its memory"), "{:?}", answer.json());
     bench.platform.shutdown().await;
 }
 

@@ -50,12 +50,18 @@ impl Queue {
         Self { sender, receiver: Arc::new(Mutex::new(receiver)), waiting: Arc::default(), max }
     }
 
-    fn push(&self, message: Arc<Message>) -> Result<(), Refusal> {
-        let full = || Refusal(StatusCode::INTERNAL_SERVER_ERROR, "the queue takes no more calls".to_owned());
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.max || self.sender.send(message).is_err() {
+    /// Takes a message if there is room; `queued` is called before a worker can see it.
+    fn push(&self, message: Arc<Message>, queued: impl FnOnce(&Message)) -> Result<(), Refusal> {
+        if self.waiting.fetch_add(1, Ordering::SeqCst) >= self.max {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Err(full());
+            return Err(Refusal(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the queue takes no more calls".to_owned(),
+            ));
         }
+        queued(&message);
+        // It fails only without workers, when the platform has stopped.
+        drop(self.sender.send(message));
         Ok(())
     }
 
@@ -93,8 +99,8 @@ pub(super) async fn accept(
     let passed = |name| call.headers.get(&name).cloned().map(|value| (name, value));
     reply.headers_mut().extend([passed(CALL_ID), passed(START_TIME)].into_iter().flatten());
     let message = Message { id, name: target.name, call, callback, done: CancellationToken::new() };
-    shared.events.emit(&message.id, &message.name, EventKind::Queued);
-    shared.gateway.queue.push(Arc::new(message))?;
+    let queued = |message: &Message| shared.events.emit(&message.id, &message.name, EventKind::Queued);
+    shared.gateway.queue.push(Arc::new(message), queued)?;
     Ok(reply)
 }
 
@@ -134,9 +140,10 @@ async fn again_unless_done(shared: Arc<Shared>, message: Arc<Message>) {
         () = shared.stop.cancelled() => false,
         () = tokio::time::sleep(shared.config.limits.ack_wait) => true,
     };
-    // A full queue drops it: the first delivery still runs.
-    if due && shared.gateway.queue.push(Arc::clone(&message)).is_ok() {
-        shared.events.emit(&message.id, &message.name, EventKind::Duplicated);
+    if due {
+        let again = |message: &Message| shared.events.emit(&message.id, &message.name, EventKind::Duplicated);
+        // A full queue refuses it, which harms nobody: the first delivery still runs.
+        drop(shared.gateway.queue.push(Arc::clone(&message), again));
     }
 }
 
