@@ -158,7 +158,9 @@ impl<'a> Lowering<'a> {
         let Some(first) = idents.first() else { return (None, TokenStream::new()) };
         let held = Held { ident: own_numbered("held", self.fresh()), span: first.span() };
         let ident = &held.ident;
-        let hold = quote!(let #ident = (#(&#idents,)*););
+        // The borrow checker shall point at the user's name.
+        let borrows = idents.iter().map(|name| quote_spanned!(name.span()=> &#name));
+        let hold = quote!(let #ident = (#(#borrows,)*););
         (Some(held), hold)
     }
 
@@ -356,7 +358,7 @@ fn before_uses(stmt: &Stmt) -> Uses {
         _ => return Uses::new(),
     };
     match expression {
-        Expr::ForLoop(of) => liveness::of_expr(&of.expr),
+        Expr::ForLoop(of) => crate::loops::before_uses(of),
         Expr::If(of) => liveness::of_expr(&of.cond),
         Expr::Match(of) => {
             liveness::of_expr(expression).into_iter().chain(liveness::of_expr(&of.expr)).collect()

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, ItemFn, Lit, Meta};
+use syn::{Attribute, Expr, FnArg, ItemFn, Lit, Meta};
 
 use crate::blocks::{Lowering, PointDef};
 use crate::errors::Errors;
@@ -275,7 +275,17 @@ fn lower(function: &ItemFn, parsed: &Parsed, errors: &mut Errors) -> (Vec<PointD
 
 fn emit_function(function: &ItemFn, body: &TokenStream) -> TokenStream {
     let ItemFn { attrs, vis, sig, block, .. } = function;
-    let (frame, flag, at, name) = (own("frame"), own("flag"), own("at"), &sig.ident);
+    let (frame, flag, at, name) = (own("frame"), own("flag"), own("at"), sig.ident.clone());
+    let mut sig = sig.clone();
+    if shapes::count_in_block(block) > 0 {
+        // A parameter that is saved is bound again at the first cut; before it, its `mut` may have no use.
+        for parameter in &mut sig.inputs {
+            if let FnArg::Typed(typed) = parameter {
+                typed.attrs.push(syn::parse_quote!(#[allow(unused_mut)]));
+            }
+        }
+    }
+    let name = &name;
     let looped = (shapes::count_in_block(block) > 0).then(|| {
         quote! {
             let #flag = #frame.flag();

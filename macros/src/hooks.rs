@@ -26,8 +26,10 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn touch(&self) -> TokenStream {
-        let ident = &self.ident;
-        quote_spanned!(self.span=> ::limitless_faas::checkpoint::touch(&#ident);)
+        let here = Span::mixed_site().located_at(self.span);
+        let mut ident = self.ident.clone();
+        ident.set_span(here);
+        quote_spanned!(here=> ::limitless_faas::checkpoint::touch(&#ident);)
     }
 }
 

@@ -218,6 +218,13 @@ pub(crate) fn label_name(label: Option<&Label>) -> Option<String> {
     label.map(|label| label.name.ident.to_string())
 }
 
+/// The names that only a run from before the loop uses: a range's operands.
+pub(crate) fn before_uses(of: &ExprForLoop) -> Uses {
+    let mut expression = (*of.expr).clone();
+    let operands = iterators::take_operands(&mut expression, 0);
+    operands.iter().flat_map(|operands| &operands.values).flat_map(liveness::of_expr).collect()
+}
+
 /// Not a range's operands: they are evaluated once, and saved.
 pub(crate) fn resume_uses(of: &ExprForLoop) -> Uses {
     let mut uses = liveness::of_body(&[&of.pat], &of.body);

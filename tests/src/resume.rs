@@ -100,6 +100,52 @@ pub fn shown(outcome: Outcome) -> String {
     }
 }
 
+/// A result as text, to compare.
+pub fn text(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap()
+}
+
+/// A plain call's result, or its panic.
+pub fn plain(call: impl FnOnce() -> String) -> String {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().cloned();
+        format!("panic: {}", message.unwrap_or_else(|| panic.downcast_ref::<&str>().unwrap().to_string()))
+    })
+}
+
+/// Waits for a future that needs no reactor.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut future = std::pin::pin!(future);
+    loop {
+        if let std::task::Poll::Ready(value) =
+            future.as_mut().poll(&mut std::task::Context::from_waker(&waker))
+        {
+            return value;
+        }
+        std::thread::park();
+    }
+}
+
+/// Is pending once, as a future that waits for something.
+pub async fn pause() {
+    let mut waited = false;
+    std::future::poll_fn(|waker| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        waker.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
 /// A generator of test plans: splitmix64.
 pub struct Random(pub u64);
 

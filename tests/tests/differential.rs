@@ -1,56 +1,50 @@
 //! Wherever a handler is suspended, its result is that of the plain function.
 
-use limitless_faas::handler;
-
 /// Calls the plain function, and compares it with every way of suspending it.
 macro_rules! same {
     ($handler:ident($($name:ident = $value:expr),*)) => {{
-        let plain = serde_json::to_string(&$handler($($value),*)).unwrap();
+        let plain = limitless_faas_tests::resume::plain(|| limitless_faas_tests::resume::text(&$handler($($value),*)));
         let input = serde_json::json!({ $(stringify!($name): $value),* }).to_string();
         limitless_faas_tests::resume::differ::<$handler>(&input, &plain, 20);
     }};
 }
 
-#[handler]
-fn factors(n: u64) -> Vec<u64> {
-    let mut rest = n;
-    let mut found = Vec::new();
-    #[checkpoint]
-    for d in 2..=n.isqrt() {
-        while rest % d == 0 {
-            found.push(d);
-            rest /= d;
-        }
-    }
-    if rest > 1 {
-        found.push(rest);
-    }
-    found
+/// The same for handlers that return a `Result`.
+macro_rules! same_result {
+    ($handler:ident($($name:ident = $value:expr),*)) => {{
+        let plain = match $handler($($value),*) {
+            Ok(value) => limitless_faas_tests::resume::text(&value),
+            Err(error) => format!("error: {error}"),
+        };
+        let input = serde_json::json!({ $(stringify!($name): $value),* }).to_string();
+        limitless_faas_tests::resume::differ::<$handler>(&input, &plain, 20);
+    }};
 }
 
-#[test]
-fn prime_factors() {
-    same!(factors(n = 360));
-    same!(factors(n = 9_409));
+/// The same for handlers that are async.
+macro_rules! same_async {
+    ($handler:ident($($name:ident = $value:expr),*)) => {{
+        let plain = limitless_faas_tests::resume::text(&limitless_faas_tests::resume::wait($handler($($value),*)));
+        let input = serde_json::json!({ $(stringify!($name): $value),* }).to_string();
+        limitless_faas_tests::resume::differ::<$handler>(&input, &plain, 20);
+    }};
 }
 
-#[handler]
-fn nested(n: u64) -> u64 {
-    let mut sum = 0;
-    #[checkpoint]
-    for i in 0..n {
-        let mut row = i * 2;
-        #[checkpoint]
-        while row > 0 {
-            row -= 1;
-            sum += row;
-        }
-        sum ^= i;
-    }
-    sum
-}
-
-#[test]
-fn nested_loops() {
-    same!(nested(n = 6));
-}
+#[path = "differential/asynchronous.rs"]
+mod asynchronous;
+#[path = "differential/branches.rs"]
+mod branches;
+#[path = "differential/collections.rs"]
+mod collections;
+#[path = "differential/exits.rs"]
+mod exits;
+#[path = "differential/iterators.rs"]
+mod iterators;
+#[path = "differential/nesting.rs"]
+mod nesting;
+#[path = "differential/numeric.rs"]
+mod numeric;
+#[path = "differential/rebuilding.rs"]
+mod rebuilding;
+#[path = "differential/strings.rs"]
+mod strings;

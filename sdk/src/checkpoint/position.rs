@@ -145,8 +145,8 @@ savable!(Span SpanInclusive SpanFrom);
 impl Save {
     /// Saves the position of a loop that is not over a range.
     #[cold]
-    pub fn put_index(&mut self, name: &'static str, index: usize) {
-        self.put(name, &(index as u64));
+    pub fn put_index(&mut self, name: &'static str, index: u64) {
+        self.put(name, &index);
     }
 }
 
