@@ -11,7 +11,7 @@ use syn::{Block, Expr, Local, Stmt};
 
 use crate::bindings::{self, Binding};
 use crate::errors::Errors;
-use crate::hooks::{Held, Layer, Saved, own, own_numbered};
+use crate::hooks::{Held, Layer, Saved, own, own_at, own_numbered};
 use crate::known::{Known, Rebuild};
 use crate::liveness::{self, Uses};
 use crate::shapes;
@@ -32,6 +32,7 @@ pub(crate) struct Lowering<'a> {
     /// Names of locals that may be visible; others are constants and functions.
     pub(crate) locals: Vec<String>,
     numbers: u32,
+    probes: Vec<Ident>,
 }
 
 /// An expression that holds a loop, in the parts that a cut puts in different places.
@@ -52,7 +53,15 @@ pub(crate) struct Carried {
 
 impl<'a> Lowering<'a> {
     pub(crate) fn new(errors: &'a mut Errors, is_async: bool) -> Lowering<'a> {
-        Lowering { errors, is_async, points: Vec::new(), path: Vec::new(), locals: Vec::new(), numbers: 0 }
+        Lowering {
+            errors,
+            is_async,
+            points: Vec::new(),
+            path: Vec::new(),
+            locals: Vec::new(),
+            numbers: 0,
+            probes: Vec::new(),
+        }
     }
 
     /// A number for identifiers of our own.
@@ -129,6 +138,7 @@ impl<'a> Lowering<'a> {
     fn rebuild(&mut self, local: &Local, until: &[Stmt], known: &mut Known) -> TokenStream {
         let rebuild = Rebuild::new(local);
         rebuild.refuse_own_name(known, self.errors);
+        rebuild.refuse_changes(until, &self.locals, self.errors);
         let Some((cut, between)) = until.split_last() else { return TokenStream::new() };
         let mut used = liveness::of_stmts(between);
         used.extend(before_uses(cut));
@@ -182,7 +192,8 @@ impl<'a> Lowering<'a> {
         }
         let bound = bind(&live, &carried, &resumes, &quote!(#segment #ended #before));
         let encoders = encoders(number, &live);
-        quote!(#bound #encoders #rebuilt #code)
+        let probed = self.probe(number, &live);
+        quote!(#bound #encoders #probed #rebuilt #code)
     }
 
     /// What a hook inside the cut's statement saves of this block, and the code that rebuilds the rest.
@@ -203,6 +214,46 @@ impl<'a> Lowering<'a> {
             rebuild.held = held;
         }
         (code, layer)
+    }
+
+    /// Gives the types of the live bindings to the questions at the handler's end.
+    fn probe(&mut self, number: u32, live: &[Binding]) -> TokenStream {
+        let mut code = TokenStream::new();
+        for binding in live {
+            let encoder = encoder(number, binding);
+            let probe = own_at(&format!("probe{}", self.fresh()), binding.ident.span());
+            code.extend(quote!(#probe.is_of(&#encoder);));
+            self.probes.push(probe);
+        }
+        code
+    }
+
+    /// The whole body of a handler that returns `output`.
+    ///
+    /// Whether a live binding is a borrow is asked at the very end, when all types are known: a method is chosen as
+    /// soon as it is met, and would be chosen wrongly for a type that is still open.
+    pub(crate) fn body(&mut self, given: Vec<Binding>, block: &Block, output: &syn::Type) -> TokenStream {
+        let body = self.block(given, TokenStream::new(), block);
+        if self.probes.is_empty() {
+            return body;
+        }
+        let (probes, value) = (&self.probes, own("value"));
+        let questions = probes.iter().map(|probe| {
+            quote_spanned!(probe.span()=> ::limitless_faas::checkpoint::require_owned((&&#probe).kind());)
+        });
+        quote! {
+            #(let #probes = ::limitless_faas::checkpoint::BorrowProbe::new();)*
+            #[allow(clippy::let_unit_value)]
+            let #value: #output = { #body };
+            #[allow(unreachable_code)]
+            {
+                #[allow(unused_imports)]
+                use ::limitless_faas::checkpoint::{ViaBorrow as _, ViaOwned as _};
+                #(#questions)*
+            }
+            #[allow(unreachable_code, clippy::needless_return)]
+            return #value;
+        }
     }
 
     /// The statement that is cut.
@@ -283,7 +334,6 @@ fn bind(live: &[Binding], carried: &[Carried], resumes: &TokenStream, segment: &
     if live.is_empty() && carried.is_empty() {
         return quote!(if !(#resumes) { #segment });
     }
-    let frame = own("frame");
     let patterns = live.iter().map(Binding::pattern).chain(carried.iter().map(|carried| {
         let (ident, mutable) = (&carried.ident, carried.mutable.then(|| quote!(mut)));
         quote!(#mutable #ident)
@@ -293,7 +343,7 @@ fn bind(live: &[Binding], carried: &[Carried], resumes: &TokenStream, segment: &
     let restores = live
         .iter()
         .map(|binding| {
-            let name = binding.name();
+            let (name, frame) = (binding.name(), own_at("frame", binding.ident.span()));
             quote_spanned!(binding.ident.span()=> #frame.restore(#name))
         })
         .chain(carried.iter().map(|carried| carried.restore.clone()));

@@ -74,10 +74,11 @@ impl Handler<'_> {
         let (name, cfgs) = (&sig.ident, attrs.iter().filter(|attribute| shapes::is(attribute, "cfg")));
         let cfgs: Vec<&Attribute> = cfgs.collect();
         let (text_name, doc, is_async) = (bare(name), doc(attrs), sig.asyncness.is_some());
-        let parameters = self.parsed.parameters.iter().map(parameter);
+        let parameters = self.parsed.parameters.iter().enumerate().map(|(index, of)| parameter(index, of));
+        let constants = (0..self.parsed.parameters.len()).map(parameter_constant);
         let output = text::of(self.parsed.output.to_token_stream());
-        let (fingerprint, checkpoints, state) =
-            (self.fingerprint, self.points.iter().map(point), self.state());
+        let (fingerprint, checkpoints) = (self.fingerprint, self.points.iter().map(point));
+        let (codec, state) = self.state();
         let entry = self.entry();
         let output_type = &self.parsed.output;
         quote! {
@@ -89,12 +90,14 @@ impl Handler<'_> {
             #(#cfgs)*
             #[allow(clippy::all, clippy::pedantic)]
             const _: () = {
+                #(#parameters)*
+                #codec
                 #entry
                 static DEFINITION: ::limitless_faas::handler::HandlerDef = ::limitless_faas::handler::HandlerDef {
                     name: #text_name,
                     doc: #doc,
                     is_async: #is_async,
-                    parameters: &[#(#parameters),*],
+                    parameters: &[#(#constants.definition()),*],
                     output: ::limitless_faas::handler::OutputDef {
                         type_text: #output,
                         schema: {
@@ -119,11 +122,17 @@ impl Handler<'_> {
         }
     }
 
-    fn state(&self) -> TokenStream {
-        match self.parsed.named_state() {
-            None => quote!(::core::option::Option::None),
-            Some(of) => quote_spanned!(of.span()=> ::limitless_faas::handler::StateDef::of::<#of>()),
-        }
+    /// What is done with the state, as a constant, and its description.
+    fn state(&self) -> (TokenStream, TokenStream) {
+        let none = quote!(::core::option::Option::None);
+        let Some((_, state)) = &self.parsed.context else { return (TokenStream::new(), none) };
+        let of = state.clone().unwrap_or_else(|| syn::parse_quote!(()));
+        let codec = quote_spanned! {of.span()=>
+            const STATE: ::limitless_faas::checkpoint::StateCodec<#of> =
+                ::limitless_faas::checkpoint::StateCodec::<#of>::of();
+        };
+        let named = self.parsed.named_state().is_some();
+        (codec, if named { quote!(::core::option::Option::Some(STATE.definition())) } else { none })
     }
 
     /// Decodes the arguments, calls the function, encodes its result.
@@ -133,10 +142,10 @@ impl Handler<'_> {
         let count = self.parsed.parameters.len();
         let values = (0..count).map(argument);
         let context =
-            self.parsed.context.as_ref().map(|_| quote!(::limitless_faas::handler::context(&session),));
+            self.parsed.context.as_ref().map(|_| quote!(::limitless_faas::handler::context(&session, STATE),));
         let name = &sig.ident;
         let wait = sig.asyncness.map(|_| quote!(.await));
-        let span = self.function.sig.output.span();
+        let span = self.parsed.output.span();
         let encode =
             quote_spanned!(span=> (&&::limitless_faas::handler::Returned(&value)).writer().write(&value));
         let body = quote! {
@@ -174,27 +183,24 @@ impl Handler<'_> {
     }
 
     fn arguments(&self) -> TokenStream {
-        let names: Vec<String> =
-            self.parsed.parameters.iter().map(|parameter| bare(&parameter.binding.ident)).collect();
-        let take = |index: usize, parameter: &Parameter, how: TokenStream| {
-            let (value, of) = (argument(index), &parameter.of);
-            quote_spanned! {of.span()=>
+        let names = self.parsed.parameters.iter().map(|parameter| bare(&parameter.binding.ident));
+        let take = |index: usize, how: TokenStream| {
+            let value = argument(index);
+            quote! {
                 let #value = match #how {
                     ::core::result::Result::Ok(value) => value,
                     ::core::result::Result::Err(outcome) => return outcome,
                 };
             }
         };
-        if let [parameter] = &*self.parsed.parameters {
-            let (of, name) = (&parameter.of, &names[0]);
-            let how = quote_spanned!(of.span()=> ::limitless_faas::handler::Arguments::only::<#of>(input, &[#name], #name));
-            return take(0, parameter, how);
+        if self.parsed.parameters.len() == 1 {
+            let constant = parameter_constant(0);
+            return take(0, quote!(#constant.only(input)));
         }
-        let takes =
-            self.parsed.parameters.iter().zip(&names).enumerate().map(|(index, (parameter, name))| {
-                let of = &parameter.of;
-                take(index, parameter, quote_spanned!(of.span()=> arguments.take::<#of>(#name)))
-            });
+        let takes = (0..self.parsed.parameters.len()).map(|index| {
+            let constant = parameter_constant(index);
+            take(index, quote!(#constant.take(&mut arguments)))
+        });
         quote! {
             #[allow(unused_mut, unused_variables)]
             let mut arguments = match ::limitless_faas::handler::Arguments::read(input, &[#(#names),*]) {
@@ -210,18 +216,18 @@ fn argument(index: usize) -> Ident {
     Ident::new(&format!("argument{index}"), proc_macro2::Span::mixed_site())
 }
 
-fn parameter(parameter: &Parameter) -> TokenStream {
-    let (name, of) = (bare(&parameter.binding.ident), &parameter.of);
+/// What is known of a parameter, as a constant.
+fn parameter(index: usize, parameter: &Parameter) -> TokenStream {
+    let (name, of, constant) = (bare(&parameter.binding.ident), &parameter.of, parameter_constant(index));
     let type_text = text::of(of.to_token_stream());
     quote_spanned! {of.span()=>
-        ::limitless_faas::handler::ParameterDef {
-            name: #name,
-            type_text: #type_text,
-            fingerprint: ::limitless_faas::checkpoint::type_fingerprint::<#of>,
-            schema: ::limitless_faas::handler::schema::<#of>,
-            whole_input: ::limitless_faas::handler::WholeInput::is_taken_by::<#of>,
-        }
+        const #constant: ::limitless_faas::handler::Parameter<#of> =
+            ::limitless_faas::handler::Parameter::<#of>::of(#name, #type_text);
     }
+}
+
+fn parameter_constant(index: usize) -> Ident {
+    Ident::new(&format!("PARAMETER{index}"), proc_macro2::Span::mixed_site())
 }
 
 fn point(point: &PointDef) -> TokenStream {
@@ -267,7 +273,7 @@ fn lower(function: &ItemFn, parsed: &Parsed, errors: &mut Errors) -> (Vec<PointD
     let mut lowering = Lowering::new(errors, function.sig.asyncness.is_some());
     lowering.locals.extend(parsed.context.iter().flat_map(|(ident, _)| ident).map(ToString::to_string));
     let given = parsed.parameters.iter().map(|parameter| parameter.binding.clone()).collect();
-    let body = lowering.block(given, TokenStream::new(), &function.block);
+    let body = lowering.body(given, &function.block, &parsed.output);
     // What can't be cut would be told of twice.
     let points = if sound { lowering.points } else { Vec::new() };
     (points, body)
@@ -309,6 +315,10 @@ fn fallback(mut function: ItemFn, errors: &Errors) -> TokenStream {
     shapes::strip(&mut function.block);
     let (errors, name, vis) = (errors.emit(), &function.sig.ident, &function.vis);
     let allowed = quote!(#[allow(unused, clippy::all, clippy::pedantic)]);
+    if function.sig.receiver().is_some() {
+        // A type can't stand beside a method.
+        return quote!(#errors #allowed #function);
+    }
     quote! {
         #errors
         #allowed

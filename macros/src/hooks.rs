@@ -16,6 +16,11 @@ pub(crate) fn own_numbered(name: &str, number: u32) -> Ident {
     format_ident!("__{name}{number}", span = Span::mixed_site())
 }
 
+/// An identifier of our own at a place of the user's, for messages about it.
+pub(crate) fn own_at(name: &str, span: Span) -> Ident {
+    Ident::new(&format!("__{name}"), Span::mixed_site().located_at(span))
+}
+
 /// References that prove, where they are used, that what they refer to did not change.
 #[derive(Clone)]
 pub(crate) struct Held {
@@ -51,7 +56,9 @@ impl Saved {
         match self {
             Saved::Binding { binding, encoder } => {
                 let ident = &binding.ident;
-                quote!(#encoder.put(&mut #save, &#ident);)
+                // Where the binding was moved away, the compiler shall point at its name.
+                let value = quote_spanned!(ident.span()=> &#ident);
+                quote!(#encoder.put(&mut #save, #value);)
             }
             Saved::Span { ident, name } => quote!(#ident.put(&mut #save, #name);),
             Saved::Operands { ident, name } => quote!(#save.put_operands(#name, &#ident);),

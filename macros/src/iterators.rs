@@ -8,7 +8,8 @@ use syn::{Expr, ExprForLoop};
 use crate::errors::Errors;
 use crate::hooks::{Layer, own, own_numbered};
 use crate::loops::strip_parens;
-use crate::text;
+use crate::liveness::{Uses, assignment, root};
+use crate::{liveness, text};
 
 /// A range's operands, taken out of the chain of adapters on it.
 pub(crate) struct Operands {
@@ -98,16 +99,6 @@ fn refuse_chain(expression: &Expr, saved: &dyn Fn(&Ident) -> bool, errors: &mut 
     }
 }
 
-/// The local at the root of a place: `a` of `a.b[c]`.
-fn root(place: &Expr) -> Option<&Ident> {
-    match strip_parens(place) {
-        Expr::Path(of) => of.path.get_ident(),
-        Expr::Field(of) => root(&of.base),
-        Expr::Index(of) => root(&of.expr),
-        _ => None,
-    }
-}
-
 fn is_remade(name: &Ident, path: &[Layer]) -> bool {
     path.iter().any(|layer| layer.unsaved.contains(name))
 }
@@ -126,6 +117,20 @@ fn refuse_mutable(at: &(impl quote::ToTokens + Spanned), name: &Ident, errors: &
         format!("this loop changes `{name}` through its iterator, which is made again from the changed `{name}` after a resume"),
         format!("iterate over the indices: `for i in 0..{name}.len()`, and change `{name}[i]`"),
     );
+}
+
+/// Refuses a loop that changes what it iterates over; the borrow checker finds what this does not.
+pub(crate) fn refuse_changes(uses: &Uses, of: &ExprForLoop, errors: &mut Errors) {
+    let inside = liveness::of_body(&[&of.pat], &of.body);
+    for name in uses.keys().filter(|name| inside.contains_key(*name)) {
+        if let Some(change) = assignment(&of.body.stmts, name) {
+            errors.at(
+                change,
+                format!("this changes `{name}`, from which the loop's iterator is made again after a resume"),
+                format!("keep what the loop begins with: `let first_{name} = {name};` before it, and iterate with that"),
+            );
+        }
+    }
 }
 
 fn refuse_await(expression: &Expr, errors: &mut Errors) {

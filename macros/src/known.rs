@@ -46,6 +46,19 @@ impl Rebuild {
         self.bindings.iter().map(Binding::name)
     }
 
+    /// Refuses statements that change what it is made from; the borrow checker finds what this does not.
+    pub(crate) fn refuse_changes(&self, until: &[Stmt], locals: &[String], errors: &mut Errors) {
+        for name in self.inputs.keys().filter(|name| locals.contains(name)) {
+            if let Some(change) = liveness::assignment(until, name) {
+                errors.at(
+                    change,
+                    format!("this changes `{name}`, from which a `#[rebuild] let` is made again after a resume"),
+                    format!("make it from a copy that does not change: `let fixed_{name} = {name};` before it"),
+                );
+            }
+        }
+    }
+
     /// `#[rebuild] let items = &items` can't be evaluated again: the first `items` has no name any more.
     pub(crate) fn refuse_own_name(&self, known: &Known, errors: &mut Errors) {
         for binding in self.bindings.iter().filter(|binding| self.inputs.contains_key(&binding.name())) {
@@ -189,6 +202,9 @@ fn unfit(local: &Local, until: &[Stmt]) -> Option<Unfit> {
         let assigned = |binding: &Binding| liveness::assigns(between, &binding.ident);
         return (!bindings::of(&local.pat).iter().all(assigned)).then_some(Unfit::NoValue);
     };
+    if matches!(&local.pat, Pat::Type(typed) if holds_reference(&typed.ty)) {
+        return Some(Unfit::Borrow);
+    }
     match strip_parens(&init.expr) {
         Expr::Reference(_) => Some(Unfit::Borrow),
         Expr::Closure(_) => Some(Unfit::Closure),
@@ -201,6 +217,19 @@ fn unfit(local: &Local, until: &[Stmt]) -> Option<Unfit> {
         }
         _ => None,
     }
+}
+
+fn holds_reference(of: &syn::Type) -> bool {
+    struct References(bool);
+    impl<'ast> syn::visit::Visit<'ast> for References {
+        fn visit_type_reference(&mut self, _: &'ast syn::TypeReference) {
+            self.0 = true;
+        }
+        fn visit_type_fn_ptr(&mut self, _: &'ast syn::TypeFnPtr) {}
+    }
+    let mut found = References(false);
+    syn::visit::Visit::visit_type(&mut found, of);
+    found.0
 }
 
 fn strip_parens(expression: &Expr) -> &Expr {

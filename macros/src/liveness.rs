@@ -200,6 +200,51 @@ impl Free {
     }
 }
 
+/// Where statements assign to this name or to a part of it, as `x = …`, `x += …` or `x.y[0] = …`.
+pub(crate) fn assignment<'a>(stmts: &'a [Stmt], name: &str) -> Option<&'a Expr> {
+    struct Find<'a, 'n>(&'n str, Option<&'a Expr>);
+    impl<'a> Visit<'a> for Find<'a, '_> {
+        fn visit_expr(&mut self, expression: &'a Expr) {
+            let place = match expression {
+                Expr::Assign(assign) => Some(&assign.left),
+                Expr::Binary(binary) if is_compound(&binary.op) => Some(&binary.left),
+                _ => None,
+            };
+            if place.and_then(|place| root(place)).is_some_and(|root| root == self.0) {
+                self.1.get_or_insert(expression);
+            }
+            visit::visit_expr(self, expression);
+        }
+    }
+    let mut found = Find(name, None);
+    stmts.iter().for_each(|stmt| found.visit_stmt(stmt));
+    found.1
+}
+
+fn is_compound(op: &syn::BinOp) -> bool {
+    use syn::BinOp::{
+        AddAssign, BitAndAssign, BitOrAssign, BitXorAssign, DivAssign, MulAssign, RemAssign, ShlAssign, ShrAssign,
+        SubAssign,
+    };
+    matches!(
+        op,
+        AddAssign(_) | BitAndAssign(_) | BitOrAssign(_) | BitXorAssign(_) | DivAssign(_) | MulAssign(_)
+            | RemAssign(_) | ShlAssign(_) | ShrAssign(_) | SubAssign(_)
+    )
+}
+
+/// The local at the root of a place: `a` of `a.b[c]`.
+pub(crate) fn root(place: &Expr) -> Option<&Ident> {
+    match place {
+        Expr::Path(of) => of.path.get_ident(),
+        Expr::Field(of) => root(&of.base),
+        Expr::Index(of) => root(&of.expr),
+        Expr::Paren(of) => root(&of.expr),
+        Expr::Group(of) => root(&of.expr),
+        _ => None,
+    }
+}
+
 /// Whether the statements assign to this name as a whole.
 pub(crate) fn assigns(stmts: &[Stmt], name: &Ident) -> bool {
     struct Assigns<'a>(&'a Ident, bool);

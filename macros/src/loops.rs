@@ -117,7 +117,10 @@ impl Lowering<'_> {
             restore: quote!(#frame.position(#name)),
         });
         layer.saved.push(Saved::Index { ident: index.clone(), name });
-        let (held, hold) = self.hold(&liveness::of_expr(&expression));
+        let mut uses = liveness::of_expr(&expression);
+        uses.retain(|name, _| self.is_local(name));
+        iterators::refuse_changes(&uses, of, self.errors);
+        let (held, hold) = self.hold(&uses);
         layer.held.extend(held.map(|held| Held { span: of.expr.span(), ..held }));
         let iterator = own_numbered("iterator", number);
         let step = quote!(#index = #next; #next += 1;);
@@ -171,7 +174,9 @@ impl Lowering<'_> {
         let take = (!changes).then_some(take);
         let (label, attributes, step) = (&of.label, kept(&of.attrs), step(&item));
         let for_token = of.for_token;
-        quote!(#(#attributes)* #label #for_token #item in #rest { #step #hook #take #body })
+        let braces = of.body.brace_token.span.join();
+        let body = quote_spanned!(braces=> { #step #hook #take #body });
+        quote!(#(#attributes)* #label #for_token #item in #rest #body)
     }
 
     fn within<T>(&mut self, layer: Layer, lower: impl FnOnce(&mut Self) -> T) -> T {

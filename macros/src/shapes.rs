@@ -122,6 +122,12 @@ struct Check<'a> {
 impl Check<'_> {
     fn block(&mut self, block: &Block) {
         block.stmts.iter().for_each(|stmt| self.stmt(stmt));
+        let last_cut = block.stmts.iter().rposition(|stmt| count_in_stmt(stmt) > 0);
+        for stmt in &block.stmts[last_cut.unwrap_or(0)..] {
+            if let Stmt::Local(local) = stmt {
+                refuse_rebuild_without_loop(local, self.errors);
+            }
+        }
     }
 
     fn stmt(&mut self, stmt: &Stmt) {
@@ -255,6 +261,16 @@ fn not_a_let(errors: &mut Errors, attribute: &Attribute) {
     );
 }
 
+fn refuse_rebuild_without_loop(local: &Local, errors: &mut Errors) {
+    for attribute in local.attrs.iter().filter(|attribute| is(attribute, "rebuild")) {
+        errors.at(
+            attribute,
+            "`#[rebuild]` has no checkpointed loop after it in this block, so nothing is evaluated again",
+            "take it away",
+        );
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Where {
     Expression,
@@ -322,6 +338,8 @@ impl Strays<'_> {
         let (why, help) = self.place.why();
         if is(attribute, "checkpoint") {
             self.errors.at(keyword.to_token_stream(), format!("can't checkpoint here: {why}"), help);
+        } else if is(attribute, "rebuild") {
+            not_a_let(self.errors, attribute);
         }
     }
 
@@ -378,15 +396,10 @@ impl<'ast> Visit<'ast> for Strays<'_> {
     }
 
     fn visit_local(&mut self, local: &'ast Local) {
-        // A `let` in a plain block inside an expression needs no cut, so `#[rebuild]` there does nothing.
-        for attribute in local.attrs.iter().filter(|attribute| is(attribute, "rebuild")) {
-            self.errors.at(
-                attribute,
-                "`#[rebuild]` has no checkpointed loop after it in this block",
-                "take it away",
-            );
+        refuse_rebuild_without_loop(local, self.errors);
+        if let Some(init) = &local.init {
+            visit::visit_local_init(self, init);
         }
-        visit::visit_local(self, local);
     }
 
     fn visit_item(&mut self, item: &'ast syn::Item) {

@@ -1,7 +1,8 @@
 //! `#[derive(State)]`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{DeriveInput, LitInt, LitStr, Type};
 
 use crate::errors::Errors;
@@ -91,12 +92,8 @@ fn implementation(input: &DeriveInput, said: &Said, version: u32) -> TokenStream
         (None, None) => ident.to_string().to_token_stream(),
     };
     let older = said.from.as_ref().map(|from| {
-        quote! {
-            .or_else(|saved| {
-                <#from as ::limitless_faas::checkpoint::State>::restore(saved)
-                    .map(<Self as ::limitless_faas::checkpoint::Migrate<#from>>::migrate)
-            })
-        }
+        let older = quote_spanned!(from.span()=> ::limitless_faas::checkpoint::older::<#from, Self>);
+        quote!(.or_else(#older))
     });
     let rises = said.from.as_ref().map(|from| {
         quote! {

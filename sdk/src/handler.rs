@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[doc(hidden)]
 pub use serde_json::value::RawValue;
 
-use crate::checkpoint::{ApplicationError, Context, Outcome, Session, State};
+use crate::checkpoint::{ApplicationError, Context, Outcome, Session, StateCodec};
 
 mod arguments;
 mod returned;
 mod schema;
 
-pub use arguments::{Arguments, WholeInput};
+pub use arguments::{Arguments, Input, Parameter, WholeInput};
 pub use returned::{Returned, ViaResult, ViaValue};
 pub use schema::{NoSchema, NoSchemaForBorrowed, SchemaProbe, WithSchema, WithSchemaOfOk};
 
@@ -55,7 +55,7 @@ pub struct HandlerDef {
 }
 
 /// Describes a parameter.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct ParameterDef {
     /// The field of the input object.
     pub name: &'static str,
@@ -98,13 +98,6 @@ pub struct StateDef {
     pub version: u32,
 }
 
-impl StateDef {
-    #[doc(hidden)]
-    pub const fn of<S: State>() -> Option<StateDef> {
-        Some(StateDef { name: S::NAME, version: S::VERSION })
-    }
-}
-
 #[doc(hidden)]
 pub type SyncEntry = fn(&Session, &RawValue) -> Outcome;
 
@@ -124,14 +117,16 @@ pub enum Entry {
 
 /// The context that an entry hands to its handler.
 #[doc(hidden)]
-pub fn context<S>(session: &Session) -> Context<S> {
-    Context::of(session.clone())
+pub fn context<S>(session: &Session, codec: StateCodec<S>) -> Context<S> {
+    Context::of(session.clone(), codec)
 }
 
-/// The JSON schema of a parameter's type.
-#[doc(hidden)]
-pub fn schema<T: DeserializeOwned>() -> serde_json::Value {
+pub(crate) fn schema<T: DeserializeOwned>() -> serde_json::Value {
     crate::shape::of_readable::<T>().json_schema()
+}
+
+pub(crate) fn fingerprint<T: DeserializeOwned>() -> u64 {
+    crate::shape::of_readable::<T>().fingerprint()
 }
 
 pub(crate) fn bad_input(message: impl Display) -> Outcome {

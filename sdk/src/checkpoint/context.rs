@@ -1,45 +1,48 @@
 //! What a handler is given of its run.
 
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::frame::Save;
 use super::outcome::Point;
 use super::run::halt;
 use super::session::{Services, Session};
-use super::state::{STATE_POINT, State, head, read};
+use super::state::{STATE_POINT, State, StateCodec};
 
 /// A handler's first parameter, if it wants one: its state, its checkpoints, its steps.
 ///
 /// `Context` alone is `Context<()>`. Outside a function process, as in a unit test,
 /// `Context::default()` has no saved state and never suspends.
-#[derive(Clone)]
 pub struct Context<S = ()> {
     session: Session,
-    state: PhantomData<fn() -> S>,
+    codec: StateCodec<S>,
 }
 
-impl<S> Default for Context<S> {
+impl<S> Clone for Context<S> {
+    fn clone(&self) -> Self {
+        Context { session: self.session.clone(), codec: self.codec }
+    }
+}
+
+impl<S: State> Default for Context<S> {
     fn default() -> Self {
-        Context::of(Session::detached())
+        Context::of(Session::detached(), StateCodec::of())
     }
 }
 
 impl<S> Context<S> {
-    pub(crate) fn of(session: Session) -> Context<S> {
-        Context { session, state: PhantomData }
+    pub(crate) fn of(session: Session, codec: StateCodec<S>) -> Context<S> {
+        Context { session, codec }
     }
 
     pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
         self.session.services()
     }
-}
 
-impl<S: State> Context<S> {
     /// The state of the last checkpoint, or the default. Ask once, at the beginning.
     pub fn state(&self) -> S {
-        match self.session.take_from().map(read::<S>) {
-            None => S::default(),
+        match self.session.take_from().map(self.codec.read) {
+            None => (self.codec.initial)(),
             Some(Ok(state)) => state,
             Some(Err(error)) => halt(&self.session, error.into()),
         }
@@ -63,8 +66,7 @@ impl<S: State> Context<S> {
 
     #[inline]
     fn due(&self, state: &S) -> Option<Save> {
-        let raised = self.session.flag().load(std::sync::atomic::Ordering::Relaxed) != 0;
-        if raised { self.save(state) } else { None }
+        if self.session.flag().load(Ordering::Relaxed) == 0 { None } else { self.save(state) }
     }
 
     #[cold]
@@ -73,10 +75,7 @@ impl<S: State> Context<S> {
             return None;
         }
         let mut save = Save::open(self.session.clone(), Point::find(&[], STATE_POINT));
-        save.write(|to| {
-            to.raw(&head::<S>())?;
-            to.raw(state)
-        });
+        save.write(|to| (self.codec.write)(to, state));
         Some(save)
     }
 }

@@ -8,6 +8,7 @@ mod codec;
 mod context;
 mod frame;
 mod keep;
+mod kinds;
 mod order;
 
 mod outcome;
@@ -21,11 +22,12 @@ pub use context::Context;
 pub use frame::{Flag, Frame, Parked, Save, enter};
 pub use keep::{Encoder, Keep, Seen, keep, plain_cost, stride};
 
+pub use kinds::{Borrow, BorrowProbe, Owned, Owning, ViaBorrow, ViaOwned, require_owned};
 pub use order::{AnyOrder, FixedOrder, InOrder, OrderProbe, RandomOrder, ShuffledOrder, require_order};
 pub use outcome::{ApplicationError, Outcome, Point};
 pub use position::{Choice, Span, SpanFrom, SpanInclusive, skip_to, span, span_from, span_inclusive};
 pub use session::{Reports, Request, Services, Session};
-pub use state::{Migrate, SavedState, State};
+pub use state::{Migrate, SavedState, State, StateCodec, older};
 
 /// Takes references and does nothing: a use that keeps a borrow alive up to here.
 #[inline(always)]

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{StateReader, Unreadable, incompatible, type_fingerprint};
+use super::codec::{StateReader, StateWriter, Unreadable, incompatible, type_fingerprint};
+use crate::handler::StateDef;
 
 /// What a handler with `ctx: Context<S>` saves: it has a name, a version and a way from older versions.
 ///
@@ -32,9 +33,65 @@ pub trait State: Serialize + DeserializeOwned + Default + 'static {
 }
 
 /// Makes a newer version of a state from an older one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how it comes from `{Old}`",
+    label = "no way from this version",
+    note = "help: write `impl Migrate<{Old}> for {Self}`"
+)]
 pub trait Migrate<Old>: Sized {
     /// The state that means now what `old` meant then.
     fn migrate(old: Old) -> Self;
+}
+
+/// Reads a saved state as an older version, and migrates it.
+///
+/// # Errors
+/// As [`State::restore`].
+#[doc(hidden)]
+pub fn older<Old: State, New: Migrate<Old>>(saved: SavedState<'_>) -> Result<New, SavedState<'_>> {
+    Old::restore(saved).map(New::migrate)
+}
+
+/// What a context does with its state. Made once, so that a missing `State` is told of once.
+#[doc(hidden)]
+pub struct StateCodec<S> {
+    definition: StateDef,
+    pub(crate) initial: fn() -> S,
+    pub(crate) read: fn(StateReader) -> Result<S, Unreadable>,
+    pub(crate) write: fn(&mut StateWriter, &S) -> std::io::Result<()>,
+}
+
+impl<S> Clone for StateCodec<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for StateCodec<S> {}
+
+impl<S> StateCodec<S> {
+    /// What is known of the state's type.
+    pub const fn of() -> StateCodec<S>
+    where
+        S: State,
+    {
+        StateCodec {
+            definition: StateDef { name: S::NAME, version: S::VERSION },
+            initial: S::default,
+            read: read::<S>,
+            write: write::<S>,
+        }
+    }
+
+    /// For the handler's description.
+    pub const fn definition(&self) -> StateDef {
+        self.definition
+    }
+}
+
+fn write<S: State>(to: &mut StateWriter, state: &S) -> std::io::Result<()> {
+    to.raw(&(S::NAME, S::VERSION, type_fingerprint::<S>()))?;
+    to.raw(state)
 }
 
 /// A saved state whose version is to be found.
@@ -74,11 +131,7 @@ impl<'a> SavedState<'a> {
 /// The point under which explicit state is saved.
 pub(crate) const STATE_POINT: u32 = 0;
 
-pub(crate) fn head<S: State>() -> (&'static str, u32, u64) {
-    (S::NAME, S::VERSION, type_fingerprint::<S>())
-}
-
-pub(crate) fn read<S: State>(mut reader: StateReader) -> Result<S, Unreadable> {
+fn read<S: State>(mut reader: StateReader) -> Result<S, Unreadable> {
     let (point, label): (u32, String) = reader.raw("the point")?;
     if point != STATE_POINT {
         return Err(incompatible(S::NAME, &format!("the loop `{label}`"), "state that the handler names"));

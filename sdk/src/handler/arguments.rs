@@ -6,8 +6,19 @@ use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
-use super::{bad_input, missing};
+use super::{ParameterDef, bad_input, missing};
 use crate::checkpoint::Outcome;
+
+/// A value that can be read from the JSON input.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be read from the JSON input",
+    label = "not `DeserializeOwned`",
+    note = "help: add `#[derive(serde::Deserialize)]` to `{Self}`"
+)]
+pub trait Input: DeserializeOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Input for T {}
 
 /// The input, as it is taken apart.
 ///
@@ -16,7 +27,7 @@ use crate::checkpoint::Outcome;
 /// is that struct. The type decides, never the input.
 pub struct Arguments {
     fields: BTreeMap<String, Box<RawValue>>,
-    expected: &'static [&'static str],
+    expected: Vec<&'static str>,
 }
 
 impl Arguments {
@@ -24,13 +35,13 @@ impl Arguments {
     ///
     /// # Errors
     /// It is not an object, or has a field that is no parameter.
-    pub fn read(input: &RawValue, expected: &'static [&'static str]) -> Result<Arguments, Outcome> {
+    pub fn read(input: &RawValue, expected: &[&'static str]) -> Result<Arguments, Outcome> {
         let text = if expected.is_empty() && input.get() == "null" { "{}" } else { input.get() };
         let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(|_| {
             bad_input(format_args!("the input must be a JSON object with {}", listed(expected)))
         })?;
         match fields.keys().find(|field| !expected.contains(&field.as_str())) {
-            None => Ok(Arguments { fields, expected }),
+            None => Ok(Arguments { fields, expected: expected.to_vec() }),
             Some(field) => Err(bad_input(format_args!(
                 "unknown field `{field}` in the input; expected {}",
                 listed(expected)
@@ -38,38 +49,72 @@ impl Arguments {
         }
     }
 
-    /// Takes one argument.
-    ///
-    /// # Errors
-    /// The field is missing or of another type.
-    pub fn take<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, Outcome> {
+    fn take<T: Input>(&mut self, name: &'static str) -> Result<T, Outcome> {
         let Some(field) = self.fields.remove(name) else {
             return missing().ok_or_else(|| {
                 bad_input(format_args!(
                     "missing field `{name}` in the input; expected {}",
-                    listed(self.expected)
+                    listed(&self.expected)
                 ))
             });
         };
         serde_json::from_str(field.get())
             .map_err(|error| bad_input(format_args!("field `{name}` of the input: {error}")))
     }
+}
+
+/// A parameter's description, and how its argument is read. Made once, so that a type that can't be read is told of once.
+#[doc(hidden)]
+pub struct Parameter<T> {
+    definition: ParameterDef,
+    take: fn(&mut Arguments, &'static str) -> Result<T, Outcome>,
+    only: fn(&RawValue, &'static str) -> Result<T, Outcome>,
+}
+
+impl<T> Parameter<T> {
+    /// What is known of the parameter's type.
+    pub const fn of(name: &'static str, type_text: &'static str) -> Parameter<T>
+    where
+        T: Input,
+    {
+        let definition = ParameterDef {
+            name,
+            type_text,
+            fingerprint: super::fingerprint::<T>,
+            schema: super::schema::<T>,
+            whole_input: WholeInput::is_taken_by::<T>,
+        };
+        Parameter { definition, take: Arguments::take::<T>, only: only::<T> }
+    }
+
+    /// For the handler's description.
+    pub const fn definition(&self) -> ParameterDef {
+        self.definition
+    }
+
+    /// Takes the argument out of the input's fields.
+    ///
+    /// # Errors
+    /// The field is missing or of another type.
+    pub fn take(&self, arguments: &mut Arguments) -> Result<T, Outcome> {
+        (self.take)(arguments, self.definition.name)
+    }
 
     /// The argument of a handler with one parameter.
     ///
     /// # Errors
-    /// As [`Arguments::read`] and [`Arguments::take`].
-    pub fn only<T: DeserializeOwned>(
-        input: &RawValue,
-        expected: &'static [&'static str],
-        name: &'static str,
-    ) -> Result<T, Outcome> {
-        if WholeInput::is_taken_by::<T>() {
-            return serde_json::from_str(input.get())
-                .map_err(|error| bad_input(format_args!("the input (`{name}`): {error}")));
-        }
-        Arguments::read(input, expected)?.take(name)
+    /// As [`Arguments::read`] and [`Parameter::take`].
+    pub fn only(&self, input: &RawValue) -> Result<T, Outcome> {
+        (self.only)(input, self.definition.name)
     }
+}
+
+fn only<T: Input>(input: &RawValue, name: &'static str) -> Result<T, Outcome> {
+    if WholeInput::is_taken_by::<T>() {
+        return serde_json::from_str(input.get())
+            .map_err(|error| bad_input(format_args!("the input (`{name}`): {error}")));
+    }
+    Arguments::read(input, &[name])?.take(name)
 }
 
 fn listed(expected: &[&str]) -> String {
@@ -88,7 +133,7 @@ pub struct WholeInput(bool);
 
 impl WholeInput {
     /// Asks the type's `Deserialize` what it wants first; nothing is deserialised.
-    pub fn is_taken_by<T: DeserializeOwned>() -> bool {
+    pub fn is_taken_by<T: Input>() -> bool {
         let mut asked = WholeInput(false);
         // It always ends in an error; what it asked for before is the answer.
         let _ = T::deserialize(&mut asked);

@@ -69,9 +69,13 @@ impl<T> ViaValue for Returned<'_, T> {
     }
 }
 
-impl<T: JsonResult, E: ShownError> ResultWriter<T, E> {
+impl<T, E> ResultWriter<T, E> {
     /// `Ok` is the result, `Err` an application error.
-    pub fn write(self, value: &Result<T, E>) -> Outcome {
+    pub fn write(self, value: &Result<T, E>) -> Outcome
+    where
+        T: JsonResult,
+        E: ShownError,
+    {
         match value {
             Ok(value) => returned(value),
             Err(error) => application_error(error.to_string()),
@@ -79,9 +83,12 @@ impl<T: JsonResult, E: ShownError> ResultWriter<T, E> {
     }
 }
 
-impl<T: JsonResult> ValueWriter<T> {
+impl<T> ValueWriter<T> {
     /// The value is the result.
-    pub fn write(self, value: &T) -> Outcome {
+    pub fn write(self, value: &T) -> Outcome
+    where
+        T: JsonResult,
+    {
         returned(value)
     }
 }
