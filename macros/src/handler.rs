@@ -141,8 +141,11 @@ impl Handler<'_> {
         let arguments = self.arguments();
         let count = self.parsed.parameters.len();
         let values = (0..count).map(argument);
-        let context =
-            self.parsed.context.as_ref().map(|_| quote!(::limitless_faas::handler::context(&session, STATE),));
+        let context = self
+            .parsed
+            .context
+            .as_ref()
+            .map(|_| quote!(::limitless_faas::handler::context_with(&session, STATE),));
         let name = &sig.ident;
         let wait = sig.asyncness.map(|_| quote!(.await));
         let span = self.parsed.output.span();

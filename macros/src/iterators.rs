@@ -7,8 +7,8 @@ use syn::{Expr, ExprForLoop};
 
 use crate::errors::Errors;
 use crate::hooks::{Layer, own, own_numbered};
-use crate::loops::strip_parens;
 use crate::liveness::{Uses, assignment, root};
+use crate::loops::strip_parens;
 use crate::{liveness, text};
 
 /// A range's operands, taken out of the chain of adapters on it.

@@ -52,8 +52,12 @@ impl Rebuild {
             if let Some(change) = liveness::assignment(until, name) {
                 errors.at(
                     change,
-                    format!("this changes `{name}`, from which a `#[rebuild] let` is made again after a resume"),
-                    format!("make it from a copy that does not change: `let fixed_{name} = {name};` before it"),
+                    format!(
+                        "this changes `{name}`, from which a `#[rebuild] let` is made again after a resume"
+                    ),
+                    format!(
+                        "make it from a copy that does not change: `let fixed_{name} = {name};` before it"
+                    ),
                 );
             }
         }

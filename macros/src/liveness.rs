@@ -223,13 +223,21 @@ pub(crate) fn assignment<'a>(stmts: &'a [Stmt], name: &str) -> Option<&'a Expr> 
 
 fn is_compound(op: &syn::BinOp) -> bool {
     use syn::BinOp::{
-        AddAssign, BitAndAssign, BitOrAssign, BitXorAssign, DivAssign, MulAssign, RemAssign, ShlAssign, ShrAssign,
-        SubAssign,
+        AddAssign, BitAndAssign, BitOrAssign, BitXorAssign, DivAssign, MulAssign, RemAssign, ShlAssign,
+        ShrAssign, SubAssign,
     };
     matches!(
         op,
-        AddAssign(_) | BitAndAssign(_) | BitOrAssign(_) | BitXorAssign(_) | DivAssign(_) | MulAssign(_)
-            | RemAssign(_) | ShlAssign(_) | ShrAssign(_) | SubAssign(_)
+        AddAssign(_)
+            | BitAndAssign(_)
+            | BitOrAssign(_)
+            | BitXorAssign(_)
+            | DivAssign(_)
+            | MulAssign(_)
+            | RemAssign(_)
+            | ShlAssign(_)
+            | ShrAssign(_)
+            | SubAssign(_)
     )
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[doc(hidden)]
 pub use serde_json::value::RawValue;
 
-use crate::checkpoint::{ApplicationError, Context, Outcome, Session, StateCodec};
+use crate::checkpoint::{ApplicationError, Context, Outcome, Session, State, StateCodec};
 
 mod arguments;
 mod returned;
@@ -117,7 +117,13 @@ pub enum Entry {
 
 /// The context that an entry hands to its handler.
 #[doc(hidden)]
-pub fn context<S>(session: &Session, codec: StateCodec<S>) -> Context<S> {
+pub fn context<S: State>(session: &Session) -> Context<S> {
+    Context::of(session.clone(), StateCodec::of())
+}
+
+/// The same where `State` was asserted already.
+#[doc(hidden)]
+pub fn context_with<S>(session: &Session, codec: StateCodec<S>) -> Context<S> {
     Context::of(session.clone(), codec)
 }
 
