@@ -332,4 +332,60 @@ mod tests {
         assert!((1_800..2_200).contains(&count(Fate::Fails)), "{}", count(Fate::Fails));
         assert!((850..1_150).contains(&count(Fate::LosesAck)), "{}", count(Fate::LosesAck));
     }
+
+    fn faulty(spec: &str) -> (crate::MemoryStore, Faulty) {
+        let inner = crate::MemoryStore::new();
+        (inner.clone(), Faulty::new(Arc::new(inner), spec.parse().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_failure_does_nothing_and_a_lost_acknowledgement_does_it() {
+        let key = Key::new("a/b").unwrap();
+        for (spec, is_there) in [("fail=1", false), ("lost-ack=1", true)] {
+            let (inner, store) = faulty(spec);
+            let error = store.create(&key, "x".into()).await.unwrap_err();
+            // The caller can't tell them apart.
+            assert!(error.is_retryable() && error.may_have_happened(), "{error}");
+            assert_eq!(inner.read(&key).await.unwrap().is_some(), is_there, "{spec}");
+        }
+        let (inner, store) = faulty("lost-ack=1");
+        let mut writer = store.write_blob(&key).await.unwrap();
+        writer.write_all(b"blob").unwrap();
+        assert!(writer.finish().unwrap_err().may_have_happened());
+        assert_eq!(inner.read(&key).await.unwrap().unwrap(), "blob");
+    }
+
+    #[tokio::test]
+    async fn a_repetition_can_succeed() {
+        let (_, store) = faulty("seed=3,fail=0.5");
+        for number in 0..50 {
+            let key = Key::new(&format!("a/{number}")).unwrap();
+            let mut attempts = 1;
+            while store.create(&key, "x".into()).await.is_err() {
+                attempts += 1;
+                assert!(attempts < 40);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_store_says_so_and_still_reads() {
+        let (_, store) = faulty("full-after=10");
+        let key = |name: &str| Key::new(name).unwrap();
+        store.create(&key("a"), "12345678".into()).await.unwrap();
+        let error = store.create(&key("b"), "12345".into()).await.unwrap_err();
+        assert_eq!((error.kind(), error.may_have_happened()), (StoreErrorKind::Full, false));
+        let mut writer = store.write_blob(&key("c")).await.unwrap();
+        assert_eq!(writer.write_all(b"123").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(store.append(&key("d"), 0, "123".into()).await.unwrap_err().kind(), StoreErrorKind::Full);
+        assert_eq!(store.read(&key("a")).await.unwrap().unwrap(), "12345678");
+    }
+
+    #[tokio::test]
+    async fn a_slow_store_is_slow() {
+        let (_, store) = faulty("slow=20ms");
+        let started = std::time::Instant::now();
+        store.read(&Key::new("a").unwrap()).await.unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(20));
+    }
 }

@@ -116,3 +116,63 @@ async fn files_that_no_key_names_are_not_listed() {
     fs::write(root.path().join("a/name with blanks"), "x").unwrap();
     assert_eq!(store.children(&key("a")).await.unwrap(), ["one"]);
 }
+
+/// Folders vanish with their last record while others are about to put one there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn creating_where_others_delete_always_works() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        let mut running = Vec::new();
+        for number in 0..8 {
+            // Half of them in another process's view, which does not know what this one removed.
+            let own = if number % 2 == 0 {
+                store.clone()
+            } else {
+                FolderStore::new(root.path().join("unnamed")).unwrap()
+            };
+            running.push(tokio::spawn(async move {
+                let record = key(&format!("x/y/z/{number}"));
+                for _ in 0..60 {
+                    assert_eq!(own.create(&record, "x".into()).await.unwrap(), Created::New);
+                    assert_eq!(own.read(&record).await.unwrap().unwrap(), "x");
+                    own.delete(&record).await.unwrap();
+                }
+            }));
+        }
+        for one in running {
+            one.await.unwrap();
+        }
+        assert_eq!(store.children(&key("x")).await.unwrap(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn the_temporary_files_of_the_living_are_not_swept() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || FolderStore::with_named_temporaries(root.path()).unwrap();
+    let writing = open();
+    let mut writer = writing.write_blob(&key("blob")).await.unwrap();
+    writer.write_all(b"first ").unwrap();
+    // What a killed process leaves: nobody holds a lock on it.
+    fs::write(root.path().join(".tmp/4711-0"), "left behind").unwrap();
+    open().create(&key("record"), "x".into()).await.unwrap();
+    let left: Vec<_> =
+        fs::read_dir(root.path().join(".tmp")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    writer.write_all(b"second").unwrap();
+    assert_eq!(writer.finish().unwrap(), 12);
+    assert_eq!(open().read(&key("blob")).await.unwrap().unwrap(), "first second");
+}
+
+#[tokio::test]
+async fn a_store_whose_folder_is_removed_begins_anew() {
+    let root = tempfile::tempdir().unwrap();
+    for store in both(root.path()) {
+        store.create(&key("a/b"), "x".into()).await.unwrap();
+        for name in ["unnamed", "named"] {
+            let _ = fs::remove_dir_all(root.path().join(name));
+        }
+        assert_eq!(store.create(&key("a/b"), "y".into()).await.unwrap(), Created::New);
+        assert_eq!(store.append(&key("a/s"), 0, "y".into()).await.unwrap(), 1);
+    }
+}

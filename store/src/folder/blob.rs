@@ -19,11 +19,7 @@ pub(super) struct FolderWriter {
 
 impl FolderWriter {
     pub(super) fn begin(folder: &Arc<Folder>, key: Key) -> Result<Self, StoreError> {
-        let begin = || {
-            folder.directories.ensure_root()?;
-            folder.temporaries.begin()
-        };
-        let temporary = begin().map_err(|error| folder.error("begin the blob", &key, &error))?;
+        let temporary = folder.begin().map_err(|error| folder.error("begin the blob", &key, &error))?;
         Ok(Self { folder: Arc::clone(folder), key, temporary, len_bytes: 0 })
     }
 }

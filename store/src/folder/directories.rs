@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How often a folder that others keep removing is made again.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 100;
 
 /// The folders that are known to be durable.
 ///
@@ -24,11 +24,6 @@ impl Directories {
         Self { root: root.to_owned(), durable: Mutex::default() }
     }
 
-    /// Makes the store's root.
-    pub(super) fn ensure_root(&self) -> io::Result<()> {
-        self.ensure(&self.root)
-    }
-
     /// Runs `act`, which needs the folder of `path`; makes that folder first if need be.
     pub(super) fn with_parent<T>(
         &self,
@@ -38,10 +33,9 @@ impl Directories {
         let Some(parent) = path.parent() else { return act() };
         let mut attempt = 0;
         loop {
-            self.ensure(parent)?;
-            match act() {
+            match self.ensure(parent).and_then(|()| act()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
-                    // Somebody who deleted its last record removed the folder meanwhile.
+                    // Somebody who deleted the last record in it removed a folder meanwhile.
                     self.forget(parent);
                     attempt += 1;
                 }

@@ -109,8 +109,7 @@ impl Folder {
             Err(_) => {}
         }
         let write = || {
-            self.directories.ensure_root()?;
-            let temporary = self.temporaries.begin()?;
+            let temporary = self.begin()?;
             temporary.file().write_all(bytes)?;
             Ok(temporary)
         };
@@ -119,6 +118,11 @@ impl Folder {
             Published::New => Ok(Created::New),
             Published::Exists => Ok(Created::Exists),
         }
+    }
+
+    /// A temporary file, in the root, which is made first if need be.
+    fn begin(&self) -> io::Result<Temporary> {
+        self.directories.with_parent(&self.root.join("temporary"), || self.temporaries.begin())
     }
 
     /// Makes a written temporary file durable and visible under its key.
@@ -180,7 +184,7 @@ impl Folder {
     fn append(&self, key: &Key, at: u64, bytes: &[u8]) -> Result<u64, StoreError> {
         let path = self.path(key);
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let opened = self.directories.ensure_root().and_then(|()| self.directories.with_parent(&path, open));
+        let opened = self.directories.with_parent(&path, open);
         let file = opened.map_err(|error| self.error("append to", key, &error))?;
         let len = file.metadata().map_err(|error| self.error("append to", key, &error))?.len();
         let known = self.overlap(key, &file, at, len, bytes)?;
@@ -235,8 +239,12 @@ impl Folder {
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(self.error("delete", key, &error)),
         }
-        self.settle(key, &path)?;
-        self.directories.remove_empty_parents(&path);
+        match directories::sync_parent(&path) {
+            Ok(()) => self.directories.remove_empty_parents(&path),
+            // Whoever deleted the last name beside it removed the folder already.
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(self.error("delete", key, &error).with_unknown_outcome()),
+        }
         Ok(())
     }
 }

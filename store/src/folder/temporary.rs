@@ -171,3 +171,25 @@ fn link_unnamed(file: &File, path: &Path) -> Result<(), Errno> {
 fn lacks_unnamed_files(error: Errno) -> bool {
     matches!(error, Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::XDEV | Errno::NOSYS | Errno::PERM)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_not_be_linked_is_copied_to_one_with_a_name() {
+        let root = tempfile::tempdir().unwrap();
+        let temporaries = Temporaries::new(root.path());
+        let first = temporaries.begin().unwrap();
+        first.file().write_all(b"content").unwrap();
+        let copy = temporaries.copy_to_named(first.file()).unwrap();
+        let path = root.path().join("final");
+        assert_eq!(temporaries.link(&copy, &path).unwrap(), Published::New);
+        assert_eq!(temporaries.link(&copy, &path).unwrap(), Published::Exists);
+        drop(copy);
+        assert_eq!(fs::read(&path).unwrap(), b"content");
+        assert_eq!(fs::read_dir(root.path().join(".tmp")).unwrap().count(), 0);
+    }
+}
