@@ -122,6 +122,16 @@ impl Shape {
         hash.0
     }
 
+    /// The same shape under another name: what an older version of a type is called has no bearing on its bytes.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        match self {
+            Self::Struct(_, fields) => Self::Struct(name.to_owned(), fields),
+            Self::Enum(_, variants) => Self::Enum(name.to_owned(), variants),
+            other => other,
+        }
+    }
+
     /// The shape as compact JSON, as a checkpoint carries it.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

@@ -58,6 +58,14 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Deploys the action again, so that new processes are started for it.
+    ///
+    /// # Errors
+    /// Where the platform refuses.
+    pub async fn redeploy(&self, name: &str, time_limit: Duration) -> Result<()> {
+        self.deploy(name, time_limit).await
+    }
+
     async fn deploy(&self, name: &str, time_limit: Duration) -> Result<()> {
         let timeout = u64::try_from(time_limit.as_millis())?;
         let body = json!({
@@ -65,7 +73,7 @@ impl Stage {
             "limits": { "timeout": timeout },
             "annotations": [{ "key": "provide-api-key", "value": true }],
         });
-        let answer = self.request(reqwest::Method::PUT, &format!("actions/{name}"), &body).await?;
+        let answer = self.request(reqwest::Method::PUT, &format!("actions/{name}?overwrite=true"), &body).await?;
         if answer.0 != 200 { Err(format!("deploying answered {answer:?}").into()) } else { Ok(()) }
     }
 

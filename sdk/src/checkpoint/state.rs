@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::codec::{StateReader, StateWriter, Unreadable, incompatible, type_fingerprint};
+use crate::shape;
+
+use super::codec::{StateReader, StateWriter, Unreadable, incompatible};
 use crate::handler::StateDef;
 
 /// What a handler with `ctx: Context<S>` saves: it has a name, a version and a way from older versions.
@@ -90,7 +92,7 @@ impl<S> StateCodec<S> {
 }
 
 fn write<S: State>(to: &mut StateWriter, state: &S) -> std::io::Result<()> {
-    to.raw(&(S::NAME, S::VERSION, type_fingerprint::<S>()))?;
+    to.raw(&(S::NAME, S::VERSION, fingerprint::<S>()))?;
     to.raw(state)
 }
 
@@ -112,7 +114,7 @@ impl<'a> SavedState<'a> {
         if self.failed.is_some() || self.name != S::NAME || self.version != S::VERSION {
             return Err(self);
         }
-        if self.fingerprint != type_fingerprint::<S>() {
+        if self.fingerprint != fingerprint::<S>() {
             let saved = format!("version {} with other fields", self.version);
             let present = format!("version {} with new ones; raise the version and migrate", S::VERSION);
             self.failed = Some(incompatible(S::NAME, &saved, &present));
@@ -147,6 +149,11 @@ fn read<S: State>(mut reader: StateReader) -> Result<S, Unreadable> {
     })?;
     reader.finish()?;
     Ok(state)
+}
+
+/// The type's fingerprint under the state's name, so that `ProgressV1` reads what `Progress` saved when it was version 1.
+fn fingerprint<S: State>() -> u64 {
+    shape::of::<S>().named(S::NAME).fingerprint()
 }
 
 macro_rules! plain_states {
