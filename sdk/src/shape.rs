@@ -87,6 +87,9 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub shape: Shape,
+    /// Whether a value may lack it. Only [`of_readable`] finds out, and neither the JSON form nor the fingerprint has it: in a compact
+    /// format nothing is left out.
+    pub has_default: bool,
 }
 
 /// A variant of an enum.
@@ -107,7 +110,8 @@ pub fn of<T: DeserializeOwned>() -> Shape {
     trace::trace::<T>(false)
 }
 
-/// The shape of `T` in a format that people read, such as JSON: there an address or a time is a text.
+/// The shape of `T` in a format that people read, such as JSON: there an address or a time is a text, and fields with a default
+/// may be left out.
 pub fn of_readable<T: DeserializeOwned>() -> Shape {
     trace::trace::<T>(true)
 }
@@ -164,7 +168,7 @@ impl std::io::Write for Fnv {
 
 impl From<(String, Shape)> for Field {
     fn from((name, shape): (String, Shape)) -> Self {
-        Self { name, shape }
+        Self { name, shape, has_default: false }
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     /// How many values were refused here; the next one to try.
     pub(super) attempt: u32,
+    /// For a field with a name: whether it may be left out, once that was tried.
+    pub(super) has_default: Option<bool>,
     /// No value can be made here: its place is left out, and an enclosing type does without.
     pub(super) dead: bool,
 }
@@ -53,17 +55,18 @@ pub(super) enum Parts {
 }
 
 impl Node {
-    /// Whether nothing more can be learned here.
-    pub(super) fn is_settled(&self) -> bool {
+    /// Whether nothing more can be learned here; where `defaults` are of interest, of those neither.
+    pub(super) fn is_settled(&self, defaults: bool) -> bool {
+        let is_settled = |node: &Self| node.is_settled(defaults);
         self.dead
             || match &self.kind {
                 Kind::Unknown => false,
                 Kind::Primitive(_) | Kind::Recursive(..) | Kind::Opaque(_) => true,
-                Kind::Option(inner) | Kind::Sequence(inner) => inner.is_settled(),
-                Kind::Map(entry) => entry.0.is_settled() && entry.1.is_settled(),
-                Kind::Tuple(parts) => parts.iter().all(Self::is_settled),
-                Kind::Struct(_, parts) => parts.is_settled(),
-                Kind::Enum(_, choices) => choices.iter().all(Choice::is_settled),
+                Kind::Option(inner) | Kind::Sequence(inner) => is_settled(inner),
+                Kind::Map(entry) => is_settled(&entry.0) && is_settled(&entry.1),
+                Kind::Tuple(parts) => parts.iter().all(is_settled),
+                Kind::Struct(_, parts) => parts.is_settled(defaults),
+                Kind::Enum(_, choices) => choices.iter().all(|choice| choice.is_settled(defaults)),
             }
     }
 
@@ -125,8 +128,8 @@ impl Choice {
         Self { name, parts: None, made: false, dead: false }
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        self.dead || self.made && self.parts.as_ref().is_some_and(Parts::is_settled)
+    pub(super) fn is_settled(&self, defaults: bool) -> bool {
+        self.dead || self.made && self.parts.as_ref().is_some_and(|parts| parts.is_settled(defaults))
     }
 
     fn into_variant(self) -> Variant {
@@ -137,12 +140,14 @@ impl Choice {
 }
 
 impl Parts {
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self, defaults: bool) -> bool {
         match self {
             Self::Unit => true,
-            Self::Newtype(inner) => inner.is_settled(),
-            Self::Tuple(parts) => parts.iter().all(Node::is_settled),
-            Self::Named(parts) => parts.iter().all(|(_, part)| part.is_settled()),
+            Self::Newtype(inner) => inner.is_settled(defaults),
+            Self::Tuple(parts) => parts.iter().all(|part| part.is_settled(defaults)),
+            Self::Named(parts) => parts.iter().all(|(_, part)| {
+                part.is_settled(defaults) && (!defaults || part.dead || part.has_default.is_some())
+            }),
         }
     }
 
@@ -152,7 +157,7 @@ impl Parts {
             Self::Unit => false,
             Self::Newtype(inner) => inner.is_hopeless(),
             Self::Tuple(parts) => parts.iter().any(Node::is_hopeless),
-            Self::Named(parts) => self.is_settled() && parts.iter().any(|(_, part)| part.is_hopeless()),
+            Self::Named(parts) => self.is_settled(false) && parts.iter().any(|(_, part)| part.is_hopeless()),
         }
     }
 
@@ -162,8 +167,11 @@ impl Parts {
             Self::Newtype(inner) => Fields::Newtype(Box::new(inner.into_shape())),
             Self::Tuple(parts) => Fields::Tuple(parts.into_iter().map(Node::into_shape).collect()),
             Self::Named(parts) => {
-                let field =
-                    |(name, part): (&str, Node)| Field { name: name.to_owned(), shape: part.into_shape() };
+                let field = |(name, part): (&str, Node)| Field {
+                    name: name.to_owned(),
+                    has_default: part.has_default == Some(true),
+                    shape: part.into_shape(),
+                };
                 Fields::Named(parts.into_iter().map(field).collect())
             }
         }

@@ -9,8 +9,7 @@ use super::{Field, Fields, Shape, Variant};
 impl Shape {
     /// JSON Schema (draft 2020-12) of the values that serde reads from JSON for this shape.
     ///
-    /// A field counts as required unless it is an option: whether it has a default can't be seen. Take a shape from
-    /// [`of_readable`](super::of_readable) for it.
+    /// Take a shape from [`of_readable`](super::of_readable) for it: others do not know which fields have defaults.
     pub fn json_schema(&self) -> Value {
         let mut recursive = BTreeSet::new();
         self.collect_recursive(&mut recursive);
@@ -104,7 +103,7 @@ impl Schema {
     }
 
     fn of_named(&mut self, fields: &[Field]) -> Value {
-        let is_required = |field: &&Field| !matches!(field.shape, Shape::Option(_));
+        let is_required = |field: &&Field| !field.has_default && !matches!(field.shape, Shape::Option(_));
         let required: Vec<_> = fields.iter().filter(is_required).map(|field| field.name.clone()).collect();
         let properties: Map<_, _> =
             fields.iter().map(|field| (field.name.clone(), self.of(&field.shape))).collect();

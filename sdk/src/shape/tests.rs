@@ -528,3 +528,48 @@ fn schemas_describe_the_json() {
     assert_eq!(schema["prefixItems"][1]["enum"], serde_json::json!(["Red", "Green"]));
     assert_eq!(schema["minItems"], 2);
 }
+
+#[test]
+fn only_fields_without_a_default_are_required() {
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Input {
+        n: u64,
+        #[serde(default)]
+        factor: f64,
+        label: Option<String>,
+        from: IpAddr,
+        inner: Vec<Inner>,
+        choice: Choice,
+    }
+    #[derive(Deserialize)]
+    #[serde(default)]
+    #[allow(dead_code)]
+    struct Inner {
+        a: u8,
+        b: u8,
+    }
+    impl Default for Inner {
+        fn default() -> Self {
+            Self { a: 1, b: 2 }
+        }
+    }
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    enum Choice {
+        None,
+        Some {
+            x: u8,
+            #[serde(default)]
+            y: u8,
+        },
+    }
+    let schema = of_readable::<Input>().json_schema();
+    assert_eq!(schema["required"], serde_json::json!(["n", "from", "inner", "choice"]));
+    assert_eq!(schema["properties"]["inner"]["items"]["required"], serde_json::json!([]));
+    let choice = &schema["properties"]["choice"]["oneOf"][1]["properties"]["Some"];
+    assert_eq!(choice["required"], serde_json::json!(["x"]));
+    assert_eq!(schema["properties"]["from"]["type"], "string");
+    // Defaults are no difference to a saved state.
+    assert_eq!(of::<Inner>().to_string(), "struct Inner { a: u8, b: u8 }");
+}

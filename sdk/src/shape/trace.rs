@@ -32,13 +32,10 @@ pub(super) const DEPTH: usize = 48;
 pub(super) fn trace<T: DeserializeOwned>(readable: bool) -> Shape {
     let mut trace = Trace { readable, ..Trace::default() };
     let mut root = Node::default();
-    let mut idle = 0;
-    while !root.is_settled() && idle < IDLE_PASSES && trace.visits < VISITS {
-        let learned = trace.learned;
-        // Only what was recorded counts, not the value.
-        let _ = trace.make(PhantomData::<T>, &mut root, 0);
-        idle = if trace.learned == learned { idle + 1 } else { 0 };
-        trace.passes += 1;
+    trace.run::<T>(&mut root);
+    if readable {
+        trace.defaults = true;
+        trace.run::<T>(&mut root);
     }
     root.into_shape()
 }
@@ -47,6 +44,8 @@ pub(super) fn trace<T: DeserializeOwned>(readable: bool) -> Shape {
 #[derive(Debug, Default)]
 struct Trace {
     readable: bool,
+    /// Whether fields are left out to see which have a default; everything else is known then.
+    defaults: bool,
     /// The named types that the current place is within.
     within: Vec<&'static str>,
     /// How often the current place is in a value that is only made, not recorded: see [`Kind::Recursive`].
@@ -92,6 +91,18 @@ impl de::Error for Refusal {
 }
 
 impl Trace {
+    /// Makes passes until nothing more is learned.
+    fn run<T: DeserializeOwned>(&mut self, root: &mut Node) {
+        let mut idle = 0;
+        while !root.is_settled(self.defaults) && idle < IDLE_PASSES && self.visits < VISITS {
+            let learned = self.learned;
+            // Only what was recorded counts, not the value.
+            let _ = self.make(PhantomData::<T>, root, 0);
+            idle = if self.learned == learned { idle + 1 } else { 0 };
+            self.passes += 1;
+        }
+    }
+
     /// Makes a value at `node`; on failure, learns from it who is to blame.
     fn make<'de, S: DeserializeSeed<'de>>(
         &mut self,

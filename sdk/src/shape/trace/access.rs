@@ -87,6 +87,8 @@ pub(super) struct Fields<'a> {
     nodes: &'a mut [NamedNode],
     /// The number of the next field.
     next: &'a mut usize,
+    /// The number of a field that is left out to see whether it has a default.
+    left_out: Option<usize>,
     trace: &'a mut Trace,
     variation: u32,
 }
@@ -97,7 +99,7 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Refusal> {
         while let Some((name, node)) = self.nodes.get(*self.next) {
             *self.next += 1;
-            if !node.is_hopeless() {
+            if !node.is_hopeless() && self.left_out != Some(*self.next - 1) {
                 return seed.deserialize(BorrowedStrDeserializer::new(name)).map(Some);
             }
         }
@@ -130,7 +132,16 @@ pub(super) fn visit_named<'de, V: Visitor<'de>>(
         });
     }
     let mut next = 0;
-    let made = visitor.visit_map(Fields { nodes, next: &mut next, trace: &mut *trace, variation });
+    let is_untried = |(_, node): &NamedNode| !node.dead && node.has_default.is_none();
+    let left_out = if trace.defaults && trace.making == 0 { nodes.iter().position(is_untried) } else { None };
+    let made = visitor.visit_map(Fields { nodes, next: &mut next, left_out, trace: &mut *trace, variation });
+    if let Some((_, field)) = left_out.and_then(|at| nodes.get_mut(at)) {
+        // Blamed is a place within, which is tried for itself.
+        if !matches!(made, Err(Refusal::Blamed)) {
+            field.has_default = Some(made.is_ok());
+            trace.learned += 1;
+        }
+    }
     if matches!(made, Err(Refusal::Duplicate)) && (1..=nodes.len()).contains(&next) {
         // An alias of a field that was read already.
         nodes.remove(next - 1);

@@ -45,7 +45,7 @@ impl Tracer<'_> {
                 node.kind = Kind::Opaque(short(type_name::<T>()));
                 trace.learned += 1;
             }
-            let mut beside = Node { kind: new(trace), attempt: node.attempt, dead: false };
+            let mut beside = Node { kind: new(trace), attempt: node.attempt, ..Node::default() };
             return go_on(Tracer { node: &mut beside, trace, variation });
         }
         go_on(Tracer { node, trace, variation })
@@ -143,7 +143,9 @@ fn choose(choices: &[Choice], trace: &Trace) -> Option<usize> {
     let that = |is: fn(&Choice) -> bool| -> Vec<usize> {
         choices.iter().enumerate().filter(|(_, choice)| is(choice)).map(|(at, _)| at).collect()
     };
-    let open = that(|choice| !choice.is_settled());
+    let is_open: fn(&Choice) -> bool =
+        if trace.defaults { |choice| !choice.is_settled(true) } else { |choice| !choice.is_settled(false) };
+    let open = that(is_open);
     let candidates = if open.is_empty() { that(|choice| choice.made && !choice.dead) } else { open };
     candidates.get(trace.pick(candidates.len())).copied()
 }
