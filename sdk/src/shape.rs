@@ -6,6 +6,7 @@
 
 mod difference;
 mod node;
+mod rename;
 mod schema;
 mod text;
 mod trace;
@@ -130,8 +131,8 @@ impl Shape {
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         match self {
-            Self::Struct(_, fields) => Self::Struct(name.to_owned(), fields),
-            Self::Enum(_, variants) => Self::Enum(name.to_owned(), variants),
+            Self::Struct(old, fields) => Self::Struct(name.to_owned(), rename::fields(fields, &old, name)),
+            Self::Enum(old, variants) => Self::Enum(name.to_owned(), rename::variants(variants, &old, name)),
             other => other,
         }
     }

@@ -573,3 +573,12 @@ fn only_fields_without_a_default_are_required() {
     // Defaults are no difference to a saved state.
     assert_eq!(of::<Inner>().to_string(), "struct Inner { a: u8, b: u8 }");
 }
+
+#[test]
+fn a_renamed_type_is_renamed_within_itself_too() {
+    let old = version!(TreeV1: struct TreeV1 { leaves: Vec<u8>, below: Option<Box<TreeV1>>, all: Vec<(u8, TreeV1)> });
+    let new = version!(Tree: struct Tree { leaves: Vec<u8>, below: Option<Box<Tree>>, all: Vec<(u8, Tree)> });
+    assert_ne!(old, new);
+    assert_eq!(old.named("Tree"), new);
+    assert_eq!(of::<u64>().named("Tree"), of::<u64>());
+}
