@@ -57,7 +57,7 @@ pub struct Counts {
 struct Delivery {
     open: usize,
     attempts: Vec<Attempt>,
-    notes: Vec<String>,
+    notes: Vec<(u64, String)>,
 }
 
 /// One process's try at it.
@@ -125,19 +125,20 @@ impl Deliveries {
             EventKind::Answered { status, .. } => delivery.end(event.at_us, End::Answered(*status)),
             EventKind::Killed { reason, .. } => delivery.end(event.at_us, End::Killed(*reason)),
             EventKind::Died { status, .. } => delivery.end(event.at_us, End::Died(status.clone())),
-            EventKind::Redelivered { attempt } => {
+            EventKind::Redelivered { .. } => {
                 delivery.open += 1;
-                delivery.notes.push(format!("delivered again ({attempt})"));
+                delivery.notes.push((event.at_us, "delivered again".to_owned()));
             }
             EventKind::Duplicated => {
                 delivery.open += 1;
-                delivery.notes.push("delivered twice".to_owned());
+                delivery.notes.push((event.at_us, "delivered twice".to_owned()));
             }
             EventKind::Lost => {
                 delivery.open = delivery.open.saturating_sub(1);
-                delivery.notes.push("lost".to_owned());
             }
-            EventKind::Delayed { by_ms } => delivery.notes.push(format!("delayed by {by_ms}ms")),
+            EventKind::Delayed { by_ms } => {
+                delivery.notes.push((event.at_us, format!("delayed by {by_ms}ms")));
+            }
             _ => {}
         }
     }
@@ -183,9 +184,16 @@ impl Deliveries {
         }
     }
 
-    /// What faults did to this call.
-    pub fn notes(&self, activation: &str) -> &[String] {
-        self.by_activation.get(activation).map_or(&[], |delivery| &delivery.notes)
+    /// What happened to this call in `span_us`, other than that it was worked on.
+    pub fn notes(&self, activation: &str, span_us: std::ops::RangeInclusive<u64>) -> Vec<String> {
+        let all = self.by_activation.get(activation).map_or(&[][..], |delivery| &delivery.notes);
+        let mut notes: Vec<String> = Vec::new();
+        for (_, note) in all.iter().filter(|(at_us, _)| span_us.contains(at_us)) {
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
+        }
+        notes
     }
 
     fn count(&mut self, kind: &EventKind) {

@@ -75,6 +75,8 @@ pub struct Follow<'a> {
     seen: Seen,
     quiet_since_ms: u64,
     attempts: u32,
+    /// Deliveries that the platform lost since the log last grew.
+    losses: u32,
     /// Something was sent already.
     is_begun: bool,
     /// Until the next look at a platform and a log that tell nothing by themselves.
@@ -99,6 +101,7 @@ impl<'a> Follow<'a> {
             seen: Seen { history: None, deliveries },
             quiet_since_ms,
             attempts: 0,
+            losses: 0,
             is_begun: false,
             pause: FIRST_LOOK,
             answered: None,
@@ -183,7 +186,7 @@ impl<'a> Follow<'a> {
                 none => *none = Some(History::begin(entry).map_err(unreadable)?),
             }
         }
-        self.attempts = 0;
+        (self.attempts, self.losses) = (0, 0);
         self.answered = None;
         self.pause = FIRST_LOOK;
         if self.is_begun {
@@ -262,7 +265,7 @@ impl<'a> Follow<'a> {
         }
         match &event.kind {
             EventKind::Answered { .. } => self.answered = Some(event.activation.clone()),
-            EventKind::Lost => watcher.noted("a delivery was lost"),
+            EventKind::Lost => self.lost(),
             EventKind::Killed { .. } | EventKind::Died { .. } if self.seen.history.is_none() => {
                 let attempt = self.seen.deliveries.as_ref();
                 let attempt = attempt.and_then(|all| all.attempt(&event.activation, event.at_us));
@@ -274,17 +277,31 @@ impl<'a> Follow<'a> {
         }
     }
 
+    /// The platform lost it, so it says nothing about the function: it does not count as one without effect.
+    fn lost(&mut self) {
+        /// A platform that loses everything is not waited for for ever.
+        const MOST: u32 = 50;
+        self.losses += 1;
+        if self.losses < MOST {
+            self.attempts = self.attempts.saturating_sub(1);
+            self.quiet_since_ms = 0;
+        }
+    }
+
     async fn act(&mut self, resume: bool, watcher: &mut dyn Watcher) -> Result<()> {
         self.attempts += 1;
         let activation = match &self.ask {
             Ask::First(call) if !resume => {
-                watcher.noted("nothing came of the call: calling again");
+                let why = if self.losses > 0 { "the call was lost" } else { "nothing came of the call" };
+                watcher.noted(&format!("{why}: calling again"));
                 self.client.call(call).await?
             }
             ask => {
                 // A person who asked for it need not be told.
                 if self.is_begun {
-                    watcher.noted("nobody goes on with it: resuming");
+                    let why =
+                        if self.losses > 0 { "the delivery was lost" } else { "nobody goes on with it" };
+                    watcher.noted(&format!("{why}: resuming"));
                 }
                 self.client.resume(ask.handler(), &self.id).await?
             }

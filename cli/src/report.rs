@@ -35,15 +35,19 @@ pub fn shown(history: &History, deliveries: Option<&Deliveries>) -> Vec<Shown> {
         ended_by: None,
         faults: Vec::new(),
     };
-    let one = |invocation: &Invocation| match deliveries {
-        Some(deliveries) => plain(invocation).with(deliveries),
-        None => plain(invocation),
+    let mut since_us = 0;
+    let one = |invocation: &Invocation| {
+        let from_us = std::mem::replace(&mut since_us, invocation.claimed_us);
+        match deliveries {
+            Some(deliveries) => plain(invocation).with(deliveries, from_us),
+            None => plain(invocation),
+        }
     };
     history.invocations.iter().map(one).collect()
 }
 
 impl Shown {
-    fn with(mut self, deliveries: &Deliveries) -> Self {
+    fn with(mut self, deliveries: &Deliveries, since_us: u64) -> Self {
         let known = &mut self.invocation;
         // A log that holds the end alone does not name the delivery.
         let found = match known.activation.as_str() {
@@ -56,6 +60,8 @@ impl Shown {
             known.started_us = attempt.started_us;
             known.used_us = known.ended_us.map(|ended_us| ended_us.saturating_sub(attempt.started_us));
             known.cold = Some(attempt.cold);
+        }
+        if deliveries.limit_ms().is_some() {
             known.limit_ms = deliveries.limit_ms();
         }
         self.start_us = Some(attempt.start_us);
@@ -68,7 +74,8 @@ impl Shown {
                 known.used_us = Some(ended_us.saturating_sub(known.started_us));
             }
         }
-        self.faults = deliveries.notes(&activation).to_vec();
+        // A successor is queued before its predecessor's last entry was seen, and what happened since is its own.
+        self.faults = deliveries.notes(&activation, since_us..=known.claimed_us);
         self
     }
 }

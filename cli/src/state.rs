@@ -1,4 +1,4 @@
-//! What cargo faas keeps below the target folder: the default store, captured output, the running `dev`.
+//! What cargo faas keeps between commands: the default store, captured output, the running `dev`.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::platform::Dialect;
 use crate::project::Project;
 
-/// The folder `faas` in cargo's target folder.
+/// The folder `faas` in cargo's target folder, unless another is given.
 #[derive(Clone, Debug)]
 pub struct State {
     folder: PathBuf,
@@ -35,8 +35,29 @@ pub struct Dev {
 
 impl State {
     /// The state of this project.
-    pub fn of(project: &Project) -> Self {
-        Self { folder: project.target_dir().join("faas") }
+    ///
+    /// # Errors
+    /// Where the folder that was given can't be found.
+    pub fn of(project: &Project, global: &Global) -> Result<Self> {
+        let folder = match &global.state_dir {
+            Some(given) => std::path::absolute(given)
+                .context(Exit::Usage, || format!("failed to find {}", given.display()))?,
+            None => project.target_dir().join("faas"),
+        };
+        Ok(Self { folder })
+    }
+
+    /// The state of the project of the current folder, or of the folder that was given.
+    ///
+    /// # Errors
+    /// Where there is neither.
+    pub fn here(global: &Global) -> Result<Self> {
+        match &global.state_dir {
+            Some(given) => std::path::absolute(given)
+                .context(Exit::Usage, || format!("failed to find {}", given.display()))
+                .map(|folder| Self { folder }),
+            None => Self::of(&Project::open(global)?, global),
+        }
     }
 
     /// The URL of the store to use: the one given, or the default one.
@@ -47,10 +68,8 @@ impl State {
         if let Some(url) = given {
             return absolute(url);
         }
-        match Project::open(global) {
-            Ok(project) => Self::of(&project).default_store_url(),
-            Err(error) => Err(error.help("or name the store with --store")),
-        }
+        let state = Self::here(global).map_err(|error| error.help("or name the store with --store"))?;
+        state.default_store_url()
     }
 
     /// The default store's URL.

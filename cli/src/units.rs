@@ -93,14 +93,14 @@ pub fn duration(us: u64) -> String {
     }
 }
 
-/// A limit as it was written: `2s`, `1.5s`, `100ms`. A function knows its limit from its deadline, a moment late, so
-/// 1999 is two seconds.
+/// A limit as it was written: `2s`, `1.5s`, `100ms`. A function knows its limit from its deadline, and may look a moment
+/// late, so 1998 is two seconds.
 pub fn limit(ms: u64) -> String {
-    let hundredths = (ms + 5) / 10;
+    let ms = if ms % 10 >= 7 { ms.next_multiple_of(10) } else { ms };
     match ms {
-        0..990 => format!("{ms}ms"),
-        _ if hundredths.is_multiple_of(100) => format!("{}s", hundredths / 100),
-        _ => format!("{}s", as_f64(hundredths) / 100.0),
+        0..1000 => format!("{ms}ms"),
+        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
+        _ => format!("{}s", as_f64(ms) / 1e3),
     }
 }
 

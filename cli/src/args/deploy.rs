@@ -13,6 +13,7 @@ use crate::units;
 
 /// Which binary of which package.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Package")]
 pub struct Pick {
     /// The package with the handler
     #[arg(long, short, value_name = "PACKAGE")]
@@ -53,6 +54,7 @@ impl FromStr for Setting {
 
 /// What a function may use, and what may go wrong, on the embedded platform.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Platform")]
 pub struct Target {
     /// Time limit of one invocation
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = units::parse_limit)]
@@ -97,13 +99,13 @@ pub struct Run {
     /// Its input: JSON, @FILE, or - for stdin
     #[arg(long, short, value_name = "JSON", default_value = "{}")]
     pub input: String,
+    /// Name the call: the same key is the same execution [default: a new one each time]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
     #[command(flatten)]
     pub pick: Pick,
     #[command(flatten)]
     pub target: Target,
-    /// Name the call: the same key is the same execution [default: a new one each time]
-    #[arg(long, value_name = "KEY")]
-    pub key: Option<String>,
 }
 
 /// `cargo faas dev`
@@ -114,16 +116,16 @@ Examples:
   cargo faas dev -p factors --listen 127.0.0.1:3233 --time-limit 2s
   cargo faas invoke factors --input '{\"n\": 360}'        in another terminal")]
 pub struct Dev {
-    #[command(flatten)]
-    pub pick: Pick,
-    #[command(flatten)]
-    pub target: Target,
     /// Where to listen: a loopback address; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
     /// Don't rebuild on change
     #[arg(long)]
     pub no_watch: bool,
+    #[command(flatten)]
+    pub pick: Pick,
+    #[command(flatten)]
+    pub target: Target,
 }
 
 /// `cargo faas new`
@@ -144,6 +146,7 @@ pub struct New {
 
 /// A platform that runs already.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Running platform")]
 pub struct Remote {
     /// OpenWhisk's API host [default: `$__OW_API_HOST`, `$APIHOST` or `~/.wskprops`]
     #[arg(long, value_name = "URL", conflicts_with = "gateway")]
@@ -175,8 +178,6 @@ pub struct Invoke {
     /// Its input: JSON, @FILE, or - for stdin
     #[arg(long, short, value_name = "JSON", default_value = "{}")]
     pub input: String,
-    #[command(flatten)]
-    pub remote: Remote,
     /// The store the handler is deployed with
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
@@ -189,6 +190,8 @@ pub struct Invoke {
     /// Don't wait for the result: print the execution's id
     #[arg(long)]
     pub detach: bool,
+    #[command(flatten)]
+    pub remote: Remote,
 }
 
 /// `cargo faas resume`

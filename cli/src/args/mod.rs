@@ -48,17 +48,20 @@ pub struct Cli {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Global {
     /// Print one JSON object on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "General")]
     pub json: bool,
     /// Say only what went wrong
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "General")]
     pub quiet: bool,
     /// The project's Cargo.toml, instead of the one of the current folder
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = "General", value_name = "PATH")]
     pub manifest_path: Option<PathBuf>,
-    /// Where builds, logs and the default store stand, instead of cargo's target folder
-    #[arg(long, global = true, value_name = "FOLDER")]
+    /// Cargo's target folder
+    #[arg(long, global = true, help_heading = "General", value_name = "FOLDER")]
     pub target_dir: Option<PathBuf>,
+    /// Where the default store, captured output and the running `dev` stand [default: faas in the target folder]
+    #[arg(long, global = true, help_heading = "General", value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// The commands.
@@ -128,6 +131,23 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_is_as_reviewed() {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let mut help = |name: &str| {
+            let command =
+                if name.is_empty() { Some(&mut command) } else { command.find_subcommand_mut(name) };
+            command.unwrap().render_help().to_string()
+        };
+        let names =
+            ["", "run", "dev", "new", "invoke", "list", "status", "result", "logs", "cancel", "resume", "gc"];
+        for name in names {
+            let title = if name.is_empty() { "cargo-faas" } else { name };
+            insta::assert_snapshot!(format!("help-{title}"), help(name));
+        }
     }
 
     #[test]

@@ -45,9 +45,9 @@ pub struct List {
     #[arg(long, conflicts_with_all = ["status", "handler"])]
     pub handlers: bool,
     #[command(flatten)]
-    pub pick: Pick,
-    #[command(flatten)]
     pub records: Records,
+    #[command(flatten)]
+    pub pick: Pick,
 }
 
 /// `cargo faas status`

@@ -26,7 +26,7 @@ use crate::units;
 
 pub(super) async fn dev(session: &Session, args: &Dev) -> Result<()> {
     let project = Project::open(&session.global)?;
-    let state = State::of(&project);
+    let state = State::of(&project, &session.global)?;
     let store = match args.target.store.as_deref() {
         Some(url) => State::store_url(&session.global, Some(url))?,
         None => state.default_store_url()?,

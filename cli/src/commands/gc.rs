@@ -16,7 +16,6 @@ use crate::args::Gc;
 use crate::capture;
 use crate::error::Result;
 use crate::history::History;
-use crate::project::Project;
 use crate::records::{Records, now_us};
 use crate::recover::Patience;
 use crate::state::State;
@@ -52,7 +51,7 @@ struct Removed {
 
 pub(super) async fn gc(session: &Session, args: &Gc) -> Result<()> {
     let records = session.records(args.records.store.as_deref())?;
-    let logs = Project::open(&session.global).ok().map(|project| State::of(&project).logs());
+    let logs = State::here(&session.global).ok().map(|state| state.logs());
     let (mut removed, mut kept) = (Vec::new(), 0u64);
     for id in records.ids().await? {
         let mark = read_mark(&records, &id).await?;
@@ -162,9 +161,9 @@ fn show(session: &Session, args: &Gc, removed: &[Removed], kept: u64) -> Result<
         }));
     }
     for one in removed {
-        let what = if one.stage == Stage::Shrink { "what is large of" } else { "all of" };
+        let what = if one.stage == Stage::Shrink { "what is large" } else { "all" };
         let keys = units::count(one.keys, "value");
-        session.ui.say(&format!("{what} {}: {keys}, {}", one.execution, units::bytes(one.bytes)));
+        session.ui.say(&format!("{}  {what}: {keys}, {}", one.execution, units::bytes(one.bytes)));
     }
     let verb = if args.dry_run { "Would free" } else { "Freed" };
     let of = units::count(removed.len() as u64, "execution");

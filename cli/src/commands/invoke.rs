@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::follow::Follow;
 use crate::platform::{self, Ask, Call, Client, failure_in};
-use crate::project::{Input, Project};
+use crate::project::Input;
 use crate::records::Records;
 use crate::recover::Patience;
 use crate::render::Progress;
@@ -20,7 +20,7 @@ use crate::state::State;
 
 pub(super) async fn invoke(session: &Session, args: &Invoke) -> Result<()> {
     let input = Input::read(&args.input)?;
-    let dev = Project::open(&session.global).ok().and_then(|project| State::of(&project).dev());
+    let dev = State::here(&session.global).ok().and_then(|state| state.dev());
     let (client, dev_store) = platform::find(&args.remote, dev)?;
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
     let call = Call { handler: args.handler.clone(), input, key, callback: args.callback.clone() };
@@ -72,7 +72,7 @@ async fn follow(
     };
     let waited_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     match ended {
-        Ok(ended) => conclude(session, &records, ended, &follow.into_seen(), waited_us).await,
+        Ok(ended) => conclude(session, &records, ended, &follow.into_seen(), Some(waited_us)).await,
         Err(error) => Err(with_id(error, &id)),
     }
 }

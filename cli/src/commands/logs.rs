@@ -7,7 +7,6 @@ use crate::args::Logs;
 use crate::capture::{self, Line};
 use crate::error::{Error, Result};
 use crate::history::Invocation;
-use crate::project::Project;
 use crate::render;
 use crate::state::State;
 use crate::ui::{DIM, paint};
@@ -17,7 +16,7 @@ pub(super) async fn logs(session: &Session, args: &Logs) -> Result<()> {
     let records = session.records(args.one.records.store.as_deref())?;
     let id = records.resolve(&args.one.id).await?;
     let history = records.history(&id).await?;
-    let folder = State::of(&Project::open(&session.global)?).logs();
+    let folder = State::here(&session.global)?.logs();
     let wanted = |one: &&Invocation| args.invocation.is_none_or(|number| number == one.number);
     let invocations: Vec<&Invocation> = history.invocations.iter().filter(wanted).collect();
     if let (Some(number), true) = (args.invocation, invocations.is_empty()) {

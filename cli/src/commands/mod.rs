@@ -89,13 +89,13 @@ async fn conclude(
     records: &Records,
     ended: Ended,
     seen: &Seen,
-    waited_us: u64,
+    waited_us: Option<u64>,
 ) -> Result<()> {
     let history = match ended {
         Ended::Log(history) => history,
         Ended::Answer(answer) => return answered(session, &answer),
     };
-    let report = Report::of(records, &history, seen.deliveries.as_ref(), Some(waited_us)).await?;
+    let report = Report::of(records, &history, seen.deliveries.as_ref(), waited_us).await?;
     if session.ui.is_json() {
         session.ui.print_json(&report)?;
     } else {
@@ -144,7 +144,8 @@ fn summary(ui: &Ui, history: &History, report: &Report, deliveries: Option<&Deli
     let verb = match history.execution.phase {
         Phase::Completed(_) => "Finished",
         Phase::Failed(_) => "Failed",
-        _ => "Ended",
+        Phase::Cancelled { .. } => "Cancelled",
+        Phase::Owned(_) | Phase::Suspended { .. } => "Left",
     };
     ui.status(verb, &told.join("; "));
 }

@@ -2,16 +2,20 @@
 
 use std::time::Instant;
 
+use limitless_faas_core::log::Phase;
+
 use super::run::on_own_platform;
 use super::{Session, conclude, with_id};
 use crate::args::Resume;
 use crate::error::Result;
 use crate::follow::{Ended, Follow, Seen};
+use crate::history::History;
 use crate::platform::{self, Ask};
 use crate::project::Project;
-use crate::records::Records;
+use crate::records::{Records, now_us};
 use crate::render::Progress;
 use crate::state::State;
+use crate::units;
 
 pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     let records = session.records(args.target.store.as_deref())?;
@@ -19,16 +23,27 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     let history = records.history(&id).await?;
     if history.status().is_terminal() {
         session.ui.warn(&format!("execution {id} has ended already"));
-        return conclude(session, &records, Ended::Log(Box::new(history)), &Seen::default(), 0).await;
+        return conclude(session, &records, Ended::Log(Box::new(history)), &Seen::default(), None).await;
     }
     let handler = history.execution.handler.clone();
+    wait_note(session, &history);
     let ask = Ask::Resume { handler: handler.clone(), id };
     if args.remote.apihost.is_some() || args.remote.gateway.is_some() {
         return remotely(session, args, &records, ask).await;
     }
     let project = Project::open(&session.global)?;
     let function = project.function_with(&handler, &args.pick, &session.ui).await?;
-    on_own_platform(session, &State::of(&project), &function, &args.target, ask).await
+    on_own_platform(session, &State::of(&project, &session.global)?, &function, &args.target, ask).await
+}
+
+/// Says why nothing happens for a while, where an invocation that may be alive drives it.
+fn wait_note(session: &Session, history: &History) {
+    let Phase::Owned(owner) = &history.execution.phase else { return };
+    let left_ms = owner.lease_until_ms.saturating_sub(now_us() / 1000);
+    if left_ms > 0 {
+        let left = units::duration(left_ms * 1000);
+        session.ui.status("Waiting", &format!("for the lease of the invocation that drives it: {left}"));
+    }
 }
 
 async fn remotely(session: &Session, args: &Resume, records: &Records, ask: Ask) -> Result<()> {
@@ -43,7 +58,7 @@ async fn remotely(session: &Session, args: &Resume, records: &Records, ask: Ask)
     };
     let waited_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     match ended {
-        Ok(ended) => conclude(session, records, ended, &follow.into_seen(), waited_us).await,
+        Ok(ended) => conclude(session, records, ended, &follow.into_seen(), Some(waited_us)).await,
         Err(error) => Err(with_id(error, &id)),
     }
 }

@@ -27,7 +27,7 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     check(handler, &input)?;
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
     let call = Call { handler: handler.name.clone(), input, key, callback: None };
-    let state = State::of(&project);
+    let state = State::of(&project, &session.global)?;
     on_own_platform(session, &state, &function, &args.target, Ask::First(call)).await
 }
 
@@ -80,7 +80,7 @@ async fn follow(
     let waited_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let seen = follow.into_seen();
     match ended {
-        Ok(ended) => conclude(session, records, ended, &seen, waited_us).await,
+        Ok(ended) => conclude(session, records, ended, &seen, Some(waited_us)).await,
         Err(error) if seen.history.is_some() => Err(with_id(error, &ask.execution())),
         Err(error) => Err(error),
     }

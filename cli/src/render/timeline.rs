@@ -24,7 +24,7 @@ pub fn timeline(invocations: &[Shown], width: usize) -> String {
         match i {
             _ if hidden > 0 && i == first_hidden => rows.push(paint(DIM, &format!("   ⋮  {hidden} more"))),
             _ if hidden > 0 && (first_hidden..first_hidden + hidden).contains(&i) => {}
-            _ => rows.push(axis.row(one)),
+            _ => rows.push(axis.row(one, invocations.get(i + 1))),
         }
     }
     rows.push(axis.scale());
@@ -49,10 +49,13 @@ impl Axis {
         usize::try_from(cell).unwrap_or_default().min(self.width - 1)
     }
 
-    fn row(&self, shown: &Shown) -> String {
+    fn row(&self, shown: &Shown, successor: Option<&Shown>) -> String {
         let one = &shown.invocation;
         let from = self.cell(one.started_us);
-        let to = self.cell(end_of(shown).unwrap_or(self.end_us).max(one.started_us)).max(from);
+        // One that was lost without a trace ended before its successor began.
+        let no_later_us = successor.map_or(self.end_us, |next| next.invocation.started_us);
+        let end_us = end_of(shown).unwrap_or(no_later_us);
+        let to = self.cell(end_us.max(one.started_us)).max(from);
         let (mark, word) = match one.outcome {
             Outcome::Lost => ('░', " lost"),
             Outcome::Running => ('▒', " running"),

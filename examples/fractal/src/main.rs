@@ -92,7 +92,7 @@ fn shade(picture: &Picture, column: u32, row: u32) -> u8 {
         if x2 + y2 > 256.0 {
             // Between two turns by how far it got, so that there are no bands.
             let part = f64::from(turn) + 1.0 - (0.5 * (x2 + y2).ln()).log2();
-            return 1 + (part.max(0.0).sqrt() * 14.0) as u64 as u8 % 255;
+            return colour(part.max(0.0).sqrt() * 14.0);
         }
         y = 2.0 * x * y + im;
         x = x2 - y2 + re;
@@ -100,23 +100,29 @@ fn shade(picture: &Picture, column: u32, row: u32) -> u8 {
     0
 }
 
+/// The colours go round: 1 to 255, and from 1 again.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.0 ≤ at % 255.0 < 255.0")]
+fn colour(at: f64) -> u8 {
+    1 + (at % 255.0) as u8
+}
+
 /// Black, and then 255 colours that go from night blue over white and gold around to night blue.
 fn palette() -> Vec<u8> {
-    let stops: [[f64; 3]; 6] = [
-        [0.0, 7.0, 60.0],
-        [25.0, 100.0, 190.0],
-        [237.0, 250.0, 255.0],
-        [255.0, 180.0, 20.0],
-        [70.0, 10.0, 10.0],
-        [0.0, 7.0, 60.0],
-    ];
-    let colour = |number: u32| {
-        let at = f64::from(number) / 254.0 * (stops.len() - 1) as f64;
-        let stop = (at as usize).min(stops.len() - 2);
-        let part = at - stop as f64;
-        [0, 1, 2].map(|c| (stops[stop][c] + (stops[stop + 1][c] - stops[stop][c]) * part) as u8)
-    };
-    std::iter::once([0; 3]).chain((0..255).map(colour)).flatten().collect()
+    const STOPS: [[u8; 3]; 6] =
+        [[0, 7, 60], [25, 100, 190], [237, 250, 255], [255, 180, 20], [70, 10, 10], [0, 7, 60]];
+    const BETWEEN: u8 = 51;
+    let mut colours = vec![0; 3];
+    for stops in STOPS.windows(2) {
+        for step in 0..BETWEEN {
+            let mix = |from: u8, to: u8| {
+                let sum = u16::from(from) * u16::from(BETWEEN - step) + u16::from(to) * u16::from(step);
+                // A mean of two bytes is a byte.
+                u8::try_from(sum / u16::from(BETWEEN)).unwrap_or(u8::MAX)
+            };
+            colours.extend([0, 1, 2].map(|c| mix(stops[0][c], stops[1][c])));
+        }
+    }
+    colours
 }
 
 fn encode(picture: &Picture, pixels: &[u8]) -> Result<Vec<u8>> {
