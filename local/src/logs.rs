@@ -53,10 +53,11 @@ impl Logs {
 
     /// Takes the activation's lines once both streams have ended it, or after `patience`.
     pub(crate) async fn finish(&self, patience: Duration) -> Vec<String> {
-        let ended = tokio::time::timeout(patience, self.wait_for_ends()).await.is_ok();
+        // Even a timeout of nothing would take a tick of the timer, and keep the process from its next call.
+        let ended = patience.is_zero() || tokio::time::timeout(patience, self.wait_for_ends()).await.is_ok();
         let mut current = lock(&self.current);
         let mut lines = std::mem::take(&mut current.lines);
-        if !ended && !patience.is_zero() {
+        if !ended {
             let note = "There was an issue while collecting your logs. Data might be missing.";
             lines.push(stamped(Stream::Stderr, note));
         }
