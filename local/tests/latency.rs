@@ -13,17 +13,15 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// What a call costs when nothing else happens: a quarter of many, one right after the other on one connection, take
-/// no longer.
-async fn quick(bench: &Bench, path: &str) -> Duration {
+/// Makes calls one right after the other on one connection; adds how long each took.
+async fn call(bench: &Bench, path: &str, took: &mut Vec<Duration>) {
     let mut stream = TcpStream::connect(bench.address()).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let auth = bench.platform.api_key().basic();
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {auth}\r\nContent-Length: 13\r\n\r\n{{\"body\":\"{{}}\"}}"
     );
-    let mut took = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..20 {
         let begun = Instant::now();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -33,8 +31,6 @@ async fn quick(bench: &Bench, path: &str) -> Duration {
         assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
         took.push(begun.elapsed());
     }
-    took.sort_unstable();
-    took[50]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,15 +39,23 @@ async fn warm_calls_one_after_the_other_wait_for_nothing() {
     bench.put("a", "probe", Value::Null).await;
     let function = json!({ "service": "f", "image": "probe" }).to_string();
     assert_eq!(bench.send("POST", "/system/functions", "", function.as_bytes()).await.status, 202);
-    let whisk = quick(&bench, "/api/v1/namespaces/_/actions/a?blocking=true&result=true").await;
-    let faas = quick(&bench, "/function/f").await;
-    println!("{whisk:?} {faas:?}");
-    assert!(faas < 2 * whisk && whisk < 2 * faas, "OpenWhisk {whisk:?}, OpenFaaS {faas:?}");
+    let (mut whisk, mut faas) = (Vec::new(), Vec::new());
+    for _ in 0..20 {
+        call(&bench, "/api/v1/namespaces/_/actions/a?blocking=true&result=true", &mut whisk).await;
+        call(&bench, "/function/f", &mut faas).await;
+    }
+    let quick = |mut took: Vec<Duration>| {
+        took.sort_unstable();
+        took[took.len() / 4]
+    };
+    let (whisk, faas) = (quick(whisk), quick(faas));
+    // OpenFaaS's way is the shorter one: no sentinels are waited for.
+    assert!(faas < whisk * 3 / 2, "OpenWhisk {whisk:?}, OpenFaaS {faas:?}");
     bench.platform.shutdown().await;
     let mut cold = 0;
     while let Ok(event) = bench.events.try_recv() {
         cold += u32::from(matches!(event.kind, EventKind::Started { cold: true, .. }));
     }
     // A busy machine may be slow to give a process back; a call for each would show.
-    assert!(cold < 40, "{cold} cold starts for 400 calls");
+    assert!(cold < 80, "{cold} cold starts for 800 calls");
 }
