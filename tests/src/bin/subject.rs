@@ -120,6 +120,52 @@ fn echoes(text: String) -> String {
     text
 }
 
+fn now_us() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or_default()
+}
+
+/// A microsecond or so of dependent arithmetic.
+fn grind(mut x: u64) -> u64 {
+    for _ in 0..1000 {
+        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    }
+    x
+}
+
+/// Computes for `rounds` rounds, and nothing else.
+#[handler]
+fn grinds(rounds: u64) -> u64 {
+    let mut x = rounds;
+    #[checkpoint]
+    for _ in 0..rounds {
+        x = grind(x);
+    }
+    x
+}
+
+/// Computes, and tells of each new invocation when its first useful work was, and how long after the last of the one before:
+/// `[at_us, gap_us]`.
+#[handler]
+fn gaps(rounds: u64) -> Vec<(u64, u64)> {
+    let mut found = Vec::new();
+    let (mut x, mut last_us, mut seen) = (rounds, now_us(), 0);
+    #[rebuild]
+    let invocation = now_us();
+    #[checkpoint]
+    for _ in 0..rounds {
+        let at_us = now_us();
+        if seen != invocation && seen != 0 {
+            found.push((at_us, at_us.saturating_sub(last_us)));
+        }
+        seen = invocation;
+        x = grind(x);
+        last_us = now_us();
+    }
+    std::hint::black_box(x);
+    found
+}
+
 fn main() {
-    limitless_faas::serve!(squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes);
+    limitless_faas::serve!(grinds, gaps, squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes);
 }

@@ -1,0 +1,77 @@
+//! The figures of the README's performance section, as one table.
+//!
+//! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
+//! `call`, `process`. Everything that is compared is measured in turns within one run; medians are printed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark speaks, and may fail"
+)]
+
+mod call;
+mod handover;
+mod hook;
+mod process;
+mod state;
+
+use std::time::Duration;
+
+/// One line of the table.
+pub struct Figure {
+    what: &'static str,
+    asked: &'static str,
+    measured: String,
+    is_met: bool,
+}
+
+impl Figure {
+    /// A figure with what was asked of it.
+    pub fn new(what: &'static str, asked: &'static str, measured: impl Into<String>, is_met: bool) -> Self {
+        Self { what, asked, measured: measured.into(), is_met }
+    }
+}
+
+/// The middle value.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted = |part: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == part);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut figures = Vec::new();
+    if is_wanted("hook") {
+        figures.extend(hook::figures());
+    }
+    if is_wanted("wall") {
+        figures.extend(runtime.block_on(handover::wall()));
+    }
+    if is_wanted("gap") {
+        figures.extend(runtime.block_on(handover::gaps()));
+    }
+    if is_wanted("state") {
+        figures.extend(runtime.block_on(state::figures()));
+    }
+    if is_wanted("crash") {
+        figures.extend(runtime.block_on(handover::crashes()));
+    }
+    if is_wanted("call") {
+        figures.extend(runtime.block_on(call::figures()));
+    }
+    if is_wanted("process") {
+        figures.extend(process::figures());
+    }
+    println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
+    for Figure { what, asked, measured, is_met } in figures {
+        println!("| {what} | {asked} | {measured} | {} |", if is_met { "met" } else { "**missed**" });
+    }
+}

@@ -1,0 +1,115 @@
+//! A state of 80 MB on its way into memory and into a folder.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use limitless_faas::checkpoint::{Outcome, Request, Session};
+use limitless_faas::handler;
+use limitless_faas_core::checkpoint::{Codec, Compression, Header, StateType};
+use limitless_faas_core::{ExecutionId, Nonce};
+use limitless_faas_store::{BlobWriter, EnvelopeOptions, EnvelopeWriter, FolderStore, Key, MemoryStore, Store};
+use serde_json::value::RawValue;
+
+use super::{Figure, median};
+
+const WORDS: u64 = 10_000_000;
+const BYTES: f64 = 80e6;
+const ROUNDS: u32 = 7;
+
+/// Holds 80 MB when its hook is met.
+#[handler]
+fn holds(words: u64) -> u64 {
+    let data: Vec<u64> = (0..words).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let mut turns = 0;
+    #[checkpoint]
+    for _ in 0..2 {
+        turns += 1;
+    }
+    data[0] + turns
+}
+
+type Envelope = EnvelopeWriter<Box<dyn BlobWriter>>;
+
+/// Where the hook writes: an envelope that the measurement finishes.
+struct Target(Arc<Mutex<Option<Envelope>>>);
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().as_mut().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn header() -> Header {
+    Header {
+        codec: Codec::BincodeLegacy,
+        compression: Compression::None,
+        handler: "holds".into(),
+        fingerprint: String::new(),
+        state: StateType::default(),
+        execution: ExecutionId::from_random([1; 16]),
+        epoch: 1,
+        nonce: Nonce::from_random([1; 8]),
+        sequence: 0,
+    }
+}
+
+/// From the hook to durable, in seconds.
+async fn save(store: &dyn Store, round: u32) -> f64 {
+    let key = Key::new(&format!("executions/x/checkpoints/{round}")).unwrap();
+    let blob = store.write_blob(&key).await.unwrap();
+    let envelope = EnvelopeWriter::new(blob, header(), EnvelopeOptions::default());
+    let shared = Arc::new(Mutex::new(Some(envelope)));
+    let begun = Arc::new(Mutex::new(None));
+    let (target, begin) = (Target(shared.clone()), begun.clone());
+    let session = Session::new(None, move || {
+        *begin.lock().unwrap() = Some(Instant::now());
+        Ok(Box::new(target))
+    });
+    session.request(Request::Suspend);
+    let input = RawValue::from_string(format!(r#"{{"words":{WORDS}}}"#)).unwrap();
+    let outcome = session.run::<holds>(&input);
+    assert!(matches!(outcome, Outcome::Suspended(_)), "{outcome:?}");
+    let (blob, sealed) = shared.lock().unwrap().take().unwrap().finish().unwrap();
+    assert!(sealed.state_len > 80_000_000);
+    blob.finish().unwrap();
+    let elapsed = begun.lock().unwrap().unwrap().elapsed().as_secs_f64();
+    store.delete(&key).await.unwrap();
+    elapsed
+}
+
+pub(super) async fn figures() -> Vec<Figure> {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let store = FolderStore::new(folder.path().join("store")).unwrap();
+    let memory = MemoryStore::new();
+    let plain = vec![7_u8; 80_000_000];
+    let (mut into_memory, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        into_memory.push(BYTES / save(&memory, round).await);
+        let started = Instant::now();
+        let path = folder.path().join("plain");
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&plain).unwrap();
+        file.sync_all().unwrap();
+        let plainly = started.elapsed().as_secs_f64();
+        std::fs::remove_file(&path).unwrap();
+        let ours = save(&store, round).await;
+        ratios.push(plainly / ours);
+        rates.push(BYTES / ours);
+    }
+    let (memory, ratio, rate) = (median(into_memory) / 1e9, median(ratios), median(rates) / 1e9);
+    vec![
+        Figure::new("80 MB of state into memory", "≥ 1 GB/s", format!("{memory:.2} GB/s"), memory >= 1.0),
+        Figure::new(
+            "80 MB of state into a folder, of what writing and syncing plainly reaches",
+            "≥ 0.5 ×",
+            format!("{ratio:.2} × ({rate:.2} GB/s)"),
+            ratio >= 0.5,
+        ),
+    ]
+}
