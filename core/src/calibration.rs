@@ -88,21 +88,32 @@ pub struct Memory {
     pub thread_mb: f64,
 }
 
-/// Corrections that make the fair predictor match measured groups.
+/// What the fair predictor knows beyond a solo run, fitted to measured groups of threads.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fitted {
-    /// Factor on a handler's CPU time in a wrap's main process.
-    pub main_factor: f64,
-    /// Factor on a handler's CPU time in a forked process.
-    pub fork_factor: f64,
-    /// Added to a forked process that runs more than one thread.
-    pub fork_threads_ms: f64,
+    /// In a wrap's main process, which is warm.
+    pub main: Role,
+    /// In a process that was just forked, which is not.
+    pub fork: Role,
+}
+
+/// What running in one kind of process does to handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Role {
+    /// What a thread pays before the handler's own code runs.
+    pub load_ms: f64,
+    /// Factor on CPU time.
+    pub factor: f64,
+    /// Added once to a process of two or more threads; may be negative.
+    pub base_ms: f64,
 }
 
 impl Default for Fitted {
     fn default() -> Self {
-        Self { main_factor: 1.0, fork_factor: 1.0, fork_threads_ms: 0.0 }
+        let role = Role { load_ms: 0.2, factor: 1.0, base_ms: 0.0 };
+        Self { main: role, fork: role }
     }
 }
 
@@ -175,7 +186,7 @@ impl Calibration {
         wrong.map_or(Ok(()), |(field, value)| Err(CalibrationError::Number { field, value }))
     }
 
-    fn numbers(&self) -> [(&'static str, f64); 25] {
+    fn numbers(&self) -> [(&'static str, f64); 28] {
         [
             ("slice_ms", self.slice_ms),
             ("thread_start_ms", self.thread_start_ms),
@@ -199,9 +210,12 @@ impl Calibration {
             ("memory.process_mb", self.memory.process_mb),
             ("memory.pool_process_mb", self.memory.pool_process_mb),
             ("memory.thread_mb", self.memory.thread_mb),
-            ("fitted.main_factor", self.fitted.main_factor),
-            ("fitted.fork_factor", self.fitted.fork_factor),
-            ("fitted.fork_threads_ms", self.fitted.fork_threads_ms),
+            ("fitted.main.load_ms", self.fitted.main.load_ms),
+            ("fitted.main.factor", self.fitted.main.factor),
+            ("fitted.main.base_ms", self.fitted.main.base_ms.abs()),
+            ("fitted.fork.load_ms", self.fitted.fork.load_ms),
+            ("fitted.fork.factor", self.fitted.fork.factor),
+            ("fitted.fork.base_ms", self.fitted.fork.base_ms.abs()),
         ]
     }
 }

@@ -31,6 +31,30 @@ pub struct Plan {
     pub profiles: Profiles,
     /// The constants.
     pub calibration: Calibration,
+    /// What the platform charges.
+    #[serde(default)]
+    pub prices: Prices,
+}
+
+/// What a platform charges.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// US dollars for one GB of memory during one second.
+    pub gb_second: f64,
+    /// US dollars for one GHz of CPU during one second.
+    pub ghz_second: f64,
+    /// GHz of one CPU.
+    pub ghz: f64,
+    /// US dollars for one call of a wrap.
+    pub call: f64,
+}
+
+impl Default for Prices {
+    /// The prices of the Chiron paper, section 6.3, on its machines.
+    fn default() -> Self {
+        Self { gb_second: 0.000_002_5, ghz_second: 0.000_010_0, ghz: 2.1, call: 0.0 }
+    }
 }
 
 /// One sandbox.

@@ -27,6 +27,9 @@ pub struct Profile {
     /// When it waits; all the rest is CPU time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<Block>,
+    /// Its mean latency in a process that was just forked, where that was measured and differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_ms: Option<f64>,
     /// Share of its CPU time that runs without the interpreter lock (native code that releases it), 0 to 1.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unlocked: f64,
@@ -169,6 +172,7 @@ impl Profile {
         Self {
             latency: Latency { mean_ms, quantiles: Vec::new() },
             blocks: blocks.collect(),
+            forked_ms: None,
             unlocked: 0.0,
             memory_mb: 0.0,
             writes: Vec::new(),
@@ -198,6 +202,8 @@ impl Profile {
         number("latency.mean_ms", mean, mean.is_finite() && mean > 0.0, "a positive number of milliseconds")?;
         number("memory_mb", self.memory_mb, positive(self.memory_mb), "zero or more")?;
         number("unlocked", self.unlocked, (0.0..=1.0).contains(&self.unlocked), "from 0 to 1")?;
+        let forked = self.forked_ms.unwrap_or(mean);
+        number("forked_ms", forked, forked.is_finite() && forked > 0.0, "a positive number of milliseconds")?;
         let mut last = (0.0, 0.0);
         for &(share, ms) in &self.latency.quantiles {
             let fine = positive(ms) && (0.0..=1.0).contains(&share) && share >= last.0 && ms >= last.1;

@@ -1,2 +1,8 @@
 //! Planner.
+pub mod error;
 pub mod predict;
+pub mod states;
+pub mod workflow;
+
+pub use error::PlanError;
+pub use workflow::Workflow;

@@ -12,28 +12,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use limitless_faas_core::calibration::Calibration;
-use limitless_faas_core::profile::{Block, Profile};
 
-/// When a handler computes and when it waits, prepared for prediction.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timeline {
-    /// From its start to its end, the load included.
-    pub latency_ms: f64,
-    /// Start and end of each wait.
-    pub blocks: Vec<(f64, f64)>,
-}
-
-impl Timeline {
-    /// The timeline of a profile, with the time that loading a handler takes before its own code runs.
-    pub fn new(profile: &Profile, constants: &Calibration) -> Self {
-        let load = constants.thread_load_ms;
-        let block = |block: &Block| (block.start_ms + load, block.start_ms + load + block.duration_ms);
-        Self {
-            latency_ms: profile.latency.mean_ms + load,
-            blocks: profile.blocks.iter().map(block).collect(),
-        }
-    }
-}
+use super::timeline::Timeline;
 
 /// Ascending by CPU time, then by the order of their start: who gets the lock next.
 type Ready = BinaryHeap<Reverse<(Ordered, u32)>>;
@@ -61,6 +41,8 @@ struct Thread<'a> {
     time: f64,
     cpu: f64,
     next_block: usize,
+    began: f64,
+    ended: f64,
 }
 
 /// Why a thread gave the lock back.
@@ -100,10 +82,29 @@ pub fn latency(timelines: &[&Timeline], constants: &Calibration) -> f64 {
     simulation.now + f64::from(simulation.turns) * constants.switch_ms
 }
 
+/// When each thread begins and ends, for a picture. The switches, which the algorithm adds at the end, are spread
+/// evenly, so that the last end is [`latency`].
+pub fn spans(timelines: &[&Timeline], constants: &Calibration) -> Vec<(f64, f64)> {
+    if timelines.is_empty() {
+        return Vec::new();
+    }
+    let mut simulation = Simulation::new(timelines, constants);
+    simulation.run();
+    let stretch =
+        1.0 + f64::from(simulation.turns) * constants.switch_ms / simulation.now.max(f64::MIN_POSITIVE);
+    simulation.threads.iter().map(|thread| (thread.began * stretch, thread.ended * stretch)).collect()
+}
+
 impl<'a> Simulation<'a> {
     fn new(timelines: &[&'a Timeline], constants: &Calibration) -> Self {
-        let threads =
-            timelines.iter().map(|timeline| Thread { timeline, time: 0.0, cpu: 0.0, next_block: 0 });
+        let threads = timelines.iter().map(|timeline| Thread {
+            timeline,
+            time: 0.0,
+            cpu: 0.0,
+            next_block: 0,
+            began: 0.0,
+            ended: 0.0,
+        });
         Self {
             slice: constants.slice_ms,
             start: constants.thread_start_ms,
@@ -134,13 +135,13 @@ impl<'a> Simulation<'a> {
     fn start_threads(&mut self) -> Option<u32> {
         let mut spent = 0.0;
         while self.started < self.threads.len() && spent < self.slice {
-            if self.turns > 1 || spent > 0.0 {
-                if spent + self.start_left > self.slice {
-                    self.start_left -= self.slice - spent;
-                    spent = self.slice;
-                    continue;
-                }
+            let cut = spent + self.start_left > self.slice;
+            if cut && (self.turns > 1 || spent > 0.0) {
+                self.start_left -= self.slice - spent;
+                spent = self.slice;
+                continue;
             }
+            self.threads[self.started].began = self.now + spent;
             spent += self.start_left;
             self.start_left = self.start;
             self.started += 1;
@@ -163,12 +164,14 @@ impl<'a> Simulation<'a> {
         let thread = &mut self.threads[holder as usize - 1];
         if self.alive == 1 && all_started {
             self.now += thread.timeline.latency_ms - thread.time;
+            thread.ended = self.now;
             return None;
         }
         let (ran, stop) = thread.turn(slice, self.now);
         self.now += ran;
         if matches!(stop, Stop::End) {
             self.alive -= 1;
+            thread.ended = self.now;
         }
         let cpu = Ordered::new(thread.cpu);
         self.wake();
