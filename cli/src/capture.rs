@@ -32,6 +32,8 @@ pub struct Line {
 pub struct Capture {
     folder: PathBuf,
     open: HashMap<String, File>,
+    /// The execution that all activations belong to, and those that are noted down as its own.
+    of: Option<(ExecutionId, Vec<String>)>,
 }
 
 impl Capture {
@@ -41,7 +43,14 @@ impl Capture {
     /// Where it can't be made.
     pub fn into(folder: PathBuf) -> Result<Self> {
         create_folder(&folder)?;
-        Ok(Self { folder, open: HashMap::new() })
+        Ok(Self { folder, open: HashMap::new(), of: None })
+    }
+
+    /// All that is written down from now on belongs to this execution: its log does not name every delivery.
+    #[must_use]
+    pub fn of(mut self, id: ExecutionId) -> Self {
+        self.of = Some((id, Vec::new()));
+        self
     }
 
     /// Writes down the event, if it is a printed line.
@@ -61,6 +70,13 @@ impl Capture {
     }
 
     fn write(&mut self, activation: &str, line: &Line) -> io::Result<()> {
+        if let Some((id, noted)) =
+            self.of.as_mut().filter(|(_, noted)| !noted.iter().any(|one| one == activation))
+        {
+            let mut file = OpenOptions::new().create(true).append(true).open(index(&self.folder, id))?;
+            file.write_all(format!("{}\n", serde_json::to_string(activation)?).as_bytes())?;
+            noted.push(activation.to_owned());
+        }
         if self.open.len() >= OPEN && !self.open.contains_key(activation) {
             self.open.clear();
         }
@@ -97,17 +113,42 @@ pub fn read(folder: &Path, activation: &str) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Removes what was printed in an activation.
+/// The activations in which this execution printed something, as far as that was noted down.
 ///
 /// # Errors
-/// Where the file can't be removed.
-pub fn remove(folder: &Path, activation: &str) -> Result<()> {
-    match fs::remove_file(file(folder, activation)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context(Exit::Store, || format!("failed to remove the output of {activation}"))
+/// Where the file can't be read.
+pub fn activations(folder: &Path, id: &ExecutionId) -> Result<Vec<String>> {
+    let path = index(folder, id);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        text => {
+            let text = text.context(Exit::Store, || format!("failed to read {}", path.display()))?;
+            Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
         }
-        _ => Ok(()),
     }
+}
+
+fn index(folder: &Path, id: &ExecutionId) -> PathBuf {
+    folder.join(format!("{id}.activations"))
+}
+
+/// Removes what an execution printed.
+///
+/// # Errors
+/// Where a file can't be removed.
+pub fn remove<'a>(folder: &Path, id: &ExecutionId, activations: impl Iterator<Item = &'a str>) -> Result<()> {
+    let noted = self::activations(folder, id)?;
+    let named = activations.filter(|name| !name.is_empty()).map(|name| file(folder, name));
+    let files = named.chain(noted.iter().map(|name| file(folder, name))).chain([index(folder, id)]);
+    for path in files {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).context(Exit::Store, || format!("failed to remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A caller may choose a call id: only a plain one becomes a file name as it is, any other by its hash.
@@ -144,7 +185,15 @@ mod tests {
         }
         assert_eq!(fs::read_dir(&logs).unwrap().count(), 4);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        remove(&logs, "a1").unwrap();
-        assert_eq!(read(&logs, "a1").unwrap(), []);
+        let id = ExecutionId::derive("f", "k");
+        let mut capture = Capture::into(logs.clone()).unwrap().of(id.clone());
+        capture.on(&print("b2", "hello")).unwrap();
+        capture.on(&print("b2", "again")).unwrap();
+        assert_eq!(activations(&logs, &id).unwrap(), ["b2"]);
+        remove(&logs, &id, ["a1"].into_iter()).unwrap();
+        for activation in ["a1", "b2"] {
+            assert_eq!(read(&logs, activation).unwrap(), []);
+        }
+        assert_eq!(fs::read_dir(&logs).unwrap().count(), 3);
     }
 }

@@ -145,7 +145,7 @@ impl<'a> Follow<'a> {
                 return Ok(Ended::Answer(answer));
             }
             match self.next()? {
-                Next::Done => break,
+                Next::Done => break self.settle(watcher).await?,
                 Next::Wait(time) => self.wait(time, watcher).await?,
                 Next::Call => self.act(false, watcher).await?,
                 Next::Resume => self.act(true, watcher).await?,
@@ -225,27 +225,23 @@ impl<'a> Follow<'a> {
     }
 
     async fn wait(&mut self, time: Duration, watcher: &mut dyn Watcher) -> Result<()> {
-        let Some(view) = &mut self.view else {
-            tokio::time::sleep(time.min(self.pause)).await;
-            self.pause = self.pause * 3 / 2;
-            return Ok(());
-        };
         let until = tokio::time::Instant::now() + time.min(LOOK);
         loop {
+            let Some(view) = &mut self.view else {
+                tokio::time::sleep(time.min(self.pause)).await;
+                self.pause = self.pause * 3 / 2;
+                return Ok(());
+            };
             let event = tokio::select! {
                 event = view.events.recv() => event,
                 () = tokio::time::sleep_until(until) => return Ok(()),
             };
             match event {
-                Ok(event) if matches!(event.kind, EventKind::Log { .. }) => {
-                    view.capture.on(&event)?;
-                    if let EventKind::Log { line, .. } = &event.kind {
-                        watcher.printed(line);
-                    }
-                }
                 Ok(event) => {
-                    self.happened(&event, watcher);
-                    return Ok(());
+                    self.heard(&event, watcher)?;
+                    if !matches!(event.kind, EventKind::Log { .. }) {
+                        return Ok(());
+                    }
                 }
                 Err(RecvError::Lagged(_)) => {
                     self.seen.deliveries.as_mut().map(Deliveries::missed).unwrap_or_default();
@@ -256,6 +252,32 @@ impl<'a> Follow<'a> {
                 }
             }
         }
+    }
+
+    /// What was printed before the end may arrive after it.
+    async fn settle(&mut self, watcher: &mut dyn Watcher) -> Result<()> {
+        const LONGEST: Duration = Duration::from_millis(500);
+        const QUIET: Duration = Duration::from_millis(20);
+        let until = tokio::time::Instant::now() + LONGEST;
+        loop {
+            let Some(view) = &mut self.view else { return Ok(()) };
+            let is_idle = self.seen.deliveries.as_ref().is_none_or(|deliveries| deliveries.in_flight() == 0);
+            let patience = if is_idle { until.min(tokio::time::Instant::now() + QUIET) } else { until };
+            match tokio::time::timeout_at(patience, view.events.recv()).await {
+                Ok(Ok(event)) => self.heard(&event, watcher)?,
+                // Nothing more came, or it can't be had any more.
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn heard(&mut self, event: &Event, watcher: &mut dyn Watcher) -> Result<()> {
+        if let EventKind::Log { line, .. } = &event.kind {
+            watcher.printed(line);
+        } else {
+            self.happened(event, watcher);
+        }
+        self.view.as_mut().map_or(Ok(()), |view| view.capture.on(event))
     }
 
     fn happened(&mut self, event: &Event, watcher: &mut dyn Watcher) {

@@ -63,8 +63,7 @@ pub(super) async fn gc(session: &Session, args: &Gc) -> Result<()> {
             continue;
         }
         if let (Stage::Remove, Some(history), Some(logs), false) = (stage, &history, &logs, args.dry_run) {
-            let activations = history.invocations.iter().map(|one| one.activation.as_str());
-            activations.filter(|name| !name.is_empty()).try_for_each(|name| capture::remove(logs, name))?;
+            capture::remove(logs, &id, history.invocations.iter().map(|one| one.activation.as_str()))?;
         }
         let one = remove(&records, &id, stage, args.dry_run).await?;
         if one.keys > 0 {

@@ -64,8 +64,11 @@ async fn follow(
     target: &Target,
     ask: Ask,
 ) -> Result<()> {
-    let view =
-        View { events: local.events(), capture: Capture::into(state.logs())?, time_limit: target.time_limit };
+    let view = View {
+        events: local.events(),
+        capture: Capture::into(state.logs())?.of(ask.execution()),
+        time_limit: target.time_limit,
+    };
     local.deploy(&Deployed { handler: ask.handler(), program: &function.program }).await?;
     announce(session, target, &ask);
     let begun = Instant::now();
