@@ -73,7 +73,8 @@ impl Stage {
             "limits": { "timeout": timeout },
             "annotations": [{ "key": "provide-api-key", "value": true }],
         });
-        let answer = self.request(reqwest::Method::PUT, &format!("actions/{name}?overwrite=true"), &body).await?;
+        let answer =
+            self.request(reqwest::Method::PUT, &format!("actions/{name}?overwrite=true"), &body).await?;
         if answer.0 != 200 { Err(format!("deploying answered {answer:?}").into()) } else { Ok(()) }
     }
 

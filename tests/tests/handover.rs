@@ -31,7 +31,11 @@ async fn a_function_that_ends_in_time_is_an_ordinary_function() {
     let stage = Stage::set(SUBJECT, "squares", Setting::default()).await.unwrap();
     let (status, answer) = stage.invoke("squares", &json!({ "n": 10 })).await.unwrap();
     assert_eq!((status, answer), (200, json!({ "result": squares(10) })));
-    assert_eq!(std::fs::read_dir(stage.folder.path()).unwrap().count(), 0, "something was written to the store");
+    assert_eq!(
+        std::fs::read_dir(stage.folder.path()).unwrap().count(),
+        0,
+        "something was written to the store"
+    );
     stage.platform.shutdown().await;
 }
 
@@ -92,7 +96,10 @@ async fn a_large_state_goes_through_a_blob() {
         _ => None,
     });
     for saved in blobs {
-        assert!(saved.bytes > 8 << 20 && saved.inline.is_empty() && !saved.checkpoint.is_empty(), "{saved:?}");
+        assert!(
+            saved.bytes > 8 << 20 && saved.inline.is_empty() && !saved.checkpoint.is_empty(),
+            "{saved:?}"
+        );
     }
     stage.platform.shutdown().await;
 }

@@ -26,14 +26,17 @@ async fn receiver(refusals: usize) -> (String, mpsc::UnboundedReceiver<(String, 
                 stream.read_buf(&mut request).await.unwrap();
                 let text = String::from_utf8_lossy(&request).into_owned();
                 let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-                let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+                let length = head
+                    .lines()
+                    .find_map(|l| l.to_lowercase().strip_prefix("content-length: ").map(str::to_owned));
                 if body.len() >= length.unwrap().trim().parse().unwrap() {
                     break (head.to_owned(), body.to_owned());
                 }
             };
             let status = if left > 0 { "503 Busy" } else { "200 OK" };
             if left == 0 {
-                let id = head.lines().find_map(|l| l.strip_prefix("x-limitless-execution: ")).unwrap().to_owned();
+                let id =
+                    head.lines().find_map(|l| l.strip_prefix("x-limitless-execution: ")).unwrap().to_owned();
                 to.send((id, serde_json::from_str(&body).unwrap())).unwrap();
             }
             left = left.saturating_sub(1);
@@ -96,7 +99,11 @@ async fn a_synchronous_call_that_takes_longer_is_told_which_execution_goes_on() 
     let url = format!("{}/function/squares", platform.url());
     let short = Client::new().post(&url).body(r#"{"n":4}"#).send().await.unwrap();
     assert_eq!((short.status().as_u16(), short.text().await.unwrap()), (200, "14".to_owned()));
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a short synchronous call wrote to the store");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "a short synchronous call wrote to the store"
+    );
     let long = Client::new().post(&url).body(r#"{"n":1000,"pause_us":1000}"#).send().await.unwrap();
     assert_eq!(long.status(), 202);
     let answer: Value = serde_json::from_str(&long.text().await.unwrap()).unwrap();
@@ -108,7 +115,8 @@ async fn a_synchronous_call_that_takes_longer_is_told_which_execution_goes_on() 
         assert!(tokio::time::Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let limitless_faas_core::log::Phase::Completed(output) = log.execution().await.unwrap().unwrap().phase else {
+    let limitless_faas_core::log::Phase::Completed(output) = log.execution().await.unwrap().unwrap().phase
+    else {
         panic!("not completed")
     };
     assert_eq!(log.json(&output).await.unwrap(), expected(1000).to_string());

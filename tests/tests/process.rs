@@ -82,7 +82,8 @@ fn openwhisk_init_and_run_are_answered_as_its_contract_says() {
         assert!(head.contains("content-length:") && !head.contains("chunked"), "{head}");
     }
     // An error is an object with `error`, status 200, and the container lives.
-    let (status, _, answer) = post(process.port, "/run", &run_body(&json!({ "n": -4 }), json!(in_a_minute())));
+    let (status, _, answer) =
+        post(process.port, "/run", &run_body(&json!({ "n": -4 }), json!(in_a_minute())));
     assert_eq!((status, &answer["code"]), (200, &json!("LF001")), "{answer}");
     let (status, _, answer) = raw(process.port, "POST", "/run", "", "not json");
     assert_eq!(status, 200);
@@ -137,7 +138,9 @@ fn openfaas_gets_plain_http_with_statuses_that_mean_something() {
     let (status, head, body) = raw(process.port, "POST", "/", "", r#"{"n":4}"#);
     assert_eq!((status, body.as_str()), (200, "14"));
     assert!(head.contains("application/json"));
-    for (body, status) in [(r#"{"m":4}"#, 400), ("nonsense", 400), (r#"{"n":4,"$limitless":{"resume":"x"}}"#, 400)] {
+    for (body, status) in
+        [(r#"{"m":4}"#, 400), ("nonsense", 400), (r#"{"n":4,"$limitless":{"resume":"x"}}"#, 400)]
+    {
         let (found, _, answer) = raw(process.port, "POST", "/", "", body);
         assert_eq!(found, status, "{body}: {answer}");
         assert!(answer.contains("\"error\""), "{answer}");
@@ -201,5 +204,8 @@ fn wrong_arguments_and_environment_are_explained() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("cargo faas run"), "{output:?}");
     let output = Command::new(SUBJECT).env("PORT", "x").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("environment variable PORT is `x`"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("environment variable PORT is `x`"),
+        "{output:?}"
+    );
 }

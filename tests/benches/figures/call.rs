@@ -32,5 +32,10 @@ pub(super) async fn figures() -> Vec<Figure> {
     let [ours, plain] = times.map(median);
     let ratio = ours / plain;
     let measured = format!("{ratio:.2} × ({ours:.0} µs, {plain:.0} µs without)");
-    vec![Figure::new("function that ends in time, p50 through the local platform", "≤ 1.2 ×", measured, ratio <= 1.2)]
+    vec![Figure::new(
+        "function that ends in time, p50 through the local platform",
+        "≤ 1.2 ×",
+        measured,
+        ratio <= 1.2,
+    )]
 }

@@ -61,7 +61,12 @@ pub(super) async fn wall() -> Vec<Figure> {
     cut.platform.shutdown().await;
     let (ratio, most) = (median(ratios), invocations.into_iter().fold(0.0, f64::max));
     let measured = format!("{ratio:.3} × over {most} invocations");
-    vec![Figure::new("wall time, 10 or more invocations, folder with fsync", "≤ 1.03 ×", measured, ratio <= 1.03 && most >= 10.0)]
+    vec![Figure::new(
+        "wall time, 10 or more invocations, folder with fsync",
+        "≤ 1.03 ×",
+        measured,
+        ratio <= 1.03 && most >= 10.0,
+    )]
 }
 
 /// From the last useful instruction of an invocation to the first of the next.

@@ -49,7 +49,11 @@ fn start(program: &Path) -> (f64, f64) {
     let mut stream = TcpStream::connect(address).unwrap();
     let body = r#"{"value":{"n":360},"action_name":"/guest/factors","activation_id":"a","deadline":"9999999999999"}"#;
     let length = body.len();
-    write!(stream, "POST /run HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    write!(
+        stream,
+        "POST /run HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let elapsed = started.elapsed().as_secs_f64() * 1000.0;

@@ -9,7 +9,9 @@ use limitless_faas::checkpoint::{Outcome, Request, Session};
 use limitless_faas::handler;
 use limitless_faas_core::checkpoint::{Codec, Compression, Header, StateType};
 use limitless_faas_core::{ExecutionId, Nonce};
-use limitless_faas_store::{BlobWriter, EnvelopeOptions, EnvelopeWriter, FolderStore, Key, MemoryStore, Store};
+use limitless_faas_store::{
+    BlobWriter, EnvelopeOptions, EnvelopeWriter, FolderStore, Key, MemoryStore, Store,
+};
 use serde_json::value::RawValue;
 
 use super::{Figure, median};

@@ -167,5 +167,7 @@ fn gaps(rounds: u64) -> Vec<(u64, u64)> {
 }
 
 fn main() {
-    limitless_faas::serve!(grinds, gaps, squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes);
+    limitless_faas::serve!(
+        grinds, gaps, squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes
+    );
 }
