@@ -43,8 +43,9 @@ impl Default for Policy {
 /// What saving and handing over cost, as measured so far. Costs grow with the state, so an estimate follows the
 /// latest measurement upwards at once and downwards slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "a unit ends a name")]
 pub struct Pace {
+    /// Whether a checkpoint was taken yet; until then `save_us` is a careful guess.
+    is_measured: bool,
     save_us: u64,
     hand_over_us: u64,
     hook_gap_us: u64,
@@ -52,7 +53,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { save_us: 20_000, hand_over_us: 20_000, hook_gap_us: 0 }
+        Self { is_measured: false, save_us: 20_000, hand_over_us: 20_000, hook_gap_us: 0 }
     }
 }
 
@@ -60,6 +61,8 @@ impl Default for Pace {
 const FLOOR_US: u64 = 60_000;
 /// Nor more than this share of the limit, or there would be no time to compute.
 const LARGEST_SHARE: u64 = 2;
+/// What a checkpoint costs, for the moment of the first one that only guards against crashes.
+const HOPED_SAVE_US: u64 = 5_000;
 /// An interval checkpoint is never taken more often than this.
 const SHORTEST_INTERVAL_MS: u64 = 1000;
 
@@ -74,7 +77,8 @@ impl Pace {
 
     /// A checkpoint took so long, from the hook to durable.
     pub fn saved(&mut self, us: u64) {
-        self.save_us = follow(self.save_us, us);
+        self.save_us = if self.is_measured { follow(self.save_us, us) } else { us };
+        self.is_measured = true;
     }
 
     /// Entry, invocation of the successor and acceptance took so long.
@@ -114,7 +118,9 @@ impl Pace {
     pub fn interval_ms(&self, policy: &Policy, crashes: u32, ran_ms: u64) -> u64 {
         let mtbf_ms =
             if crashes == 0 { policy.mtbf_ms } else { (ran_ms / u64::from(crashes)).min(policy.mtbf_ms) };
-        let square_ms2 = 2 * self.save_us.saturating_mul(mtbf_ms) / 1000;
+        // A guess that is careful about the deadline would be careless about crashes: the first checkpoint tells the cost.
+        let cost_us = if self.is_measured { self.save_us } else { HOPED_SAVE_US };
+        let square_ms2 = 2 * cost_us.saturating_mul(mtbf_ms) / 1000;
         square_ms2.isqrt().max(SHORTEST_INTERVAL_MS)
     }
 }
@@ -170,7 +176,7 @@ mod tests {
     #[test]
     fn the_interval_is_youngs() {
         let policy = Policy::default();
-        let mut pace = Pace { save_us: 5000, hand_over_us: 0, hook_gap_us: 0 };
+        let mut pace = Pace { is_measured: true, save_us: 5000, hand_over_us: 0, hook_gap_us: 0 };
         // sqrt(2 · 5 ms · 3.6e6 ms) = 6 s
         assert_eq!(pace.interval_ms(&policy, 0, 0), 6000);
         // Two crashes in 20 s: sqrt(2 · 5 · 10_000) = 316 ms, and not more often than each second.

@@ -105,7 +105,7 @@ async fn gap(rate: f64, is_cold: bool) -> f64 {
 pub(super) async fn crashes() -> Vec<Figure> {
     let rate = rounds_a_second().await;
     let mut delays = Vec::new();
-    for round in 0..7 {
+    for round in 0..5 {
         delays.push(crash(rate, round).await);
     }
     let delay = median(delays);
@@ -115,7 +115,7 @@ pub(super) async fn crashes() -> Vec<Figure> {
 async fn crash(rate: f64, round: u32) -> f64 {
     let stage = stage("gaps", Duration::from_secs(30), Config::default()).await;
     let mut events = stage.platform.events();
-    let input = json!({ "rounds": rounds(rate, 3.0) });
+    let input = json!({ "rounds": rounds(rate, 9.0) });
     let watch = async {
         let mut pid = None;
         loop {
@@ -124,7 +124,7 @@ async fn crash(rate: f64, round: u32) -> f64 {
                 EventKind::Started { pid: started, .. } if pid.is_none() => {
                     pid = Some(started);
                     // Late enough for a first interval checkpoint.
-                    tokio::time::sleep(Duration::from_millis(1800 + u64::from(round) * 50)).await;
+                    tokio::time::sleep(Duration::from_millis(7500 + u64::from(round) * 50)).await;
                     let pid = started.to_string();
                     tokio::process::Command::new("kill").args(["-9", &pid]).status().await.unwrap();
                 }
