@@ -4,7 +4,7 @@ mod common;
 
 use common::{Sample, build_folder, faas, workspace};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_function_outlives_its_limit() {
@@ -17,9 +17,12 @@ fn a_function_outlives_its_limit() {
     assert!(invocations.len() >= 3, "{report}");
     let (last, before) = invocations.split_last().unwrap();
     assert_eq!(last["outcome"], "completed");
-    for one in before {
-        assert_eq!((&one["outcome"], &one["limit_ms"]), (&json!("suspended"), &json!(1000)), "{one}");
-        assert!(one["used_us"].as_u64().unwrap() < 1_000_000, "{one}");
+    // On a busy machine one may be too late to save and be killed: that costs time and changes nothing else.
+    let (suspended, lost): (Vec<&Value>, Vec<&Value>) =
+        before.iter().partition(|one| one["outcome"] == "suspended");
+    assert!(!suspended.is_empty() && lost.iter().all(|one| one["outcome"] == "lost"), "{report}");
+    for one in suspended {
+        assert!(one["limit_ms"] == 1000 && one["used_us"].as_u64().unwrap() < 1_000_000, "{one}");
         assert!(
             one["checkpoints"][0]["bytes"].as_u64().unwrap() > 0 && one["hand_over_us"].is_u64(),
             "{one}"
