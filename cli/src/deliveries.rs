@@ -163,6 +163,12 @@ impl Deliveries {
         attempts.iter().rev().find(|attempt| attempt.started_us <= at_us + SLACK_US)
     }
 
+    /// When the latest of the tries that are under way was begun.
+    pub fn working_since_us(&self) -> Option<u64> {
+        let attempts = self.by_activation.values().flat_map(|delivery| &delivery.attempts);
+        attempts.filter(|attempt| attempt.end.is_none()).map(|attempt| attempt.started_us).max()
+    }
+
     /// The try that was under way at `at_us`, whichever call it belongs to.
     pub fn attempt_at(&self, at_us: u64) -> Option<(&str, &Attempt)> {
         let all = self.by_activation.iter();

@@ -75,6 +75,8 @@ pub struct Follow<'a> {
     seen: Seen,
     quiet_since_ms: u64,
     attempts: u32,
+    /// It has a receiver, and is waited for until that has the result.
+    awaits_delivery: bool,
     /// Deliveries that the platform lost since the log last grew.
     losses: u32,
     /// Something was sent already.
@@ -101,6 +103,7 @@ impl<'a> Follow<'a> {
             seen: Seen { history: None, deliveries },
             quiet_since_ms,
             attempts: 0,
+            awaits_delivery: false,
             losses: 0,
             is_begun: false,
             pause: FIRST_LOOK,
@@ -112,6 +115,13 @@ impl<'a> Follow<'a> {
     #[must_use]
     pub fn with_patience(mut self, patience: Patience) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Waits until the receiver has the result, where there is one.
+    #[must_use]
+    pub fn until_delivered(mut self) -> Self {
+        self.awaits_delivery = true;
         self
     }
 
@@ -163,6 +173,7 @@ impl<'a> Follow<'a> {
         }
         let situation = Situation {
             execution: self.seen.history.as_ref().map(|history| &history.execution),
+            awaits_delivery: self.awaits_delivery,
             in_flight: self.seen.deliveries.as_ref().map(Deliveries::in_flight),
             now_ms: now_us() / 1000,
             quiet_since_ms: self.quiet_since_ms,
@@ -346,6 +357,11 @@ impl<'a> Follow<'a> {
     }
 
     fn given_up(&self) -> Error {
+        if self.seen.history.as_ref().is_some_and(History::is_owed) {
+            return Error::platform(format!("failed to deliver the result of execution {}", self.id))
+                .help(format!("`cargo faas result {}` prints it", self.id))
+                .help(format!("see that the receiver answers, then `cargo faas resume {}`", self.id));
+        }
         let message = format!(
             "failed to get execution {} to go on: {} deliveries had no effect",
             self.id, self.attempts

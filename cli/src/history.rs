@@ -124,6 +124,13 @@ impl History {
         self.execution.status()
     }
 
+    /// Whether it has an end that its receiver does not know yet.
+    pub fn is_owed(&self) -> bool {
+        let execution = &self.execution;
+        let has_receiver = execution.origin.as_ref().is_some_and(|origin| origin.callback.is_some());
+        has_receiver && !execution.delivered && matches!(self.status(), Status::Completed | Status::Failed)
+    }
+
     /// All that was saved.
     pub fn checkpoints(&self) -> impl Iterator<Item = &Checkpoint> {
         self.invocations.iter().flat_map(|invocation| &invocation.checkpoints)

@@ -13,6 +13,8 @@ use limitless_faas_core::log::{Execution, Phase};
 pub struct Situation<'a> {
     /// The fold of the log; none before its first entry.
     pub execution: Option<&'a Execution>,
+    /// Whether the execution counts as ended only when its receiver has the result.
+    pub awaits_delivery: bool,
     /// Deliveries that the platform works on or has queued; none where we can't see into the platform.
     pub in_flight: Option<usize>,
     /// Now.
@@ -89,6 +91,7 @@ pub fn next(situation: &Situation<'_>, patience: &Patience) -> Next {
             patience.successor.map_or(*successor_by_ms, |within| by_now(within).min(*successor_by_ms))
         }
         Phase::Suspended { .. } => 0,
+        Phase::Completed(_) | Phase::Failed(_) if situation.awaits_delivery && !execution.delivered => 0,
         Phase::Completed(_) | Phase::Failed(_) | Phase::Cancelled { .. } => return Next::Done,
     };
     after(due(situation, patience, not_before_ms), situation, patience, Next::Resume)
@@ -128,9 +131,15 @@ mod tests {
 
     /// What is done so many ms after the log began, when nothing has happened for `quiet_ms`.
     fn decide(execution: Option<&Execution>, in_flight: Option<usize>, at_ms: u64, quiet_ms: u64) -> Next {
-        let now_ms = BEGIN_MS + at_ms;
-        let situation =
-            Situation { execution, in_flight, now_ms, quiet_since_ms: now_ms - quiet_ms, attempts: 0 };
+        let (now_ms, awaits_delivery) = (BEGIN_MS + at_ms, false);
+        let situation = Situation {
+            execution,
+            awaits_delivery,
+            in_flight,
+            now_ms,
+            quiet_since_ms: now_ms - quiet_ms,
+            attempts: 0,
+        };
         next(&situation, &Patience::default())
     }
 
@@ -166,14 +175,40 @@ mod tests {
     }
 
     #[test]
+    fn a_result_that_is_owed_is_delivered() {
+        let mut execution = three().history().execution;
+        let (now_ms, quiet_since_ms) = (BEGIN_MS, 0);
+        let decide = |execution: &_| {
+            let situation = Situation {
+                execution: Some(execution),
+                awaits_delivery: true,
+                in_flight: Some(0),
+                now_ms,
+                quiet_since_ms,
+                attempts: 0,
+            };
+            next(&situation, &Patience::default())
+        };
+        assert_eq!(decide(&execution), Next::Resume);
+        execution.delivered = true;
+        assert_eq!(decide(&execution), Next::Done);
+    }
+
+    #[test]
     fn invocations_without_effect_grow_rarer_and_end() {
         let mut now_ms = BEGIN_MS;
         let mut pauses = Vec::new();
         for attempts in 0.. {
             let quiet_since_ms = now_ms;
             let at = |now_ms| {
-                let situation =
-                    Situation { execution: None, in_flight: Some(0), now_ms, quiet_since_ms, attempts };
+                let situation = Situation {
+                    execution: None,
+                    awaits_delivery: false,
+                    in_flight: Some(0),
+                    now_ms,
+                    quiet_since_ms,
+                    attempts,
+                };
                 next(&situation, &Patience::default())
             };
             while let Next::Wait(left) = at(now_ms) {

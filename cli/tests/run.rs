@@ -18,9 +18,9 @@ fn a_function_outlives_its_limit() {
     let (last, before) = invocations.split_last().unwrap();
     assert_eq!(last["outcome"], "completed");
     // On a busy machine one may be too late to save and be killed: that costs time and changes nothing else.
-    let (suspended, lost): (Vec<&Value>, Vec<&Value>) =
+    let (suspended, gone): (Vec<&Value>, Vec<&Value>) =
         before.iter().partition(|one| one["outcome"] == "suspended");
-    assert!(!suspended.is_empty() && lost.iter().all(|one| one["outcome"] == "lost"), "{report}");
+    assert!(!suspended.is_empty() && gone.iter().all(|one| one["outcome"] == "lost"), "{report}");
     for one in suspended {
         assert!(one["limit_ms"] == 1000 && one["used_us"].as_u64().unwrap() < 1_000_000, "{one}");
         assert!(

@@ -79,12 +79,9 @@ fn stage(history: Option<&History>, mark: Option<&Mark>, now_us: u64, older_than
     let Some(history) = history else {
         return if mark.is_some_and(|mark| is_old(mark.at_us)) { Stage::Remove } else { Stage::Keep };
     };
-    let execution = &history.execution;
-    let is_owed =
-        execution.origin.as_ref().is_some_and(|origin| origin.callback.is_some()) && !execution.delivered;
     let skew_ms = u64::try_from(Patience::default().skew.as_millis()).unwrap_or_default();
     let is_leased = now_us / 1000 < history.lease_until_ms + skew_ms;
-    if !history.status().is_terminal() || is_owed || is_leased || !is_old(history.span_us.1) {
+    if !history.status().is_terminal() || history.is_owed() || is_leased || !is_old(history.span_us.1) {
         return Stage::Keep;
     }
     match mark {

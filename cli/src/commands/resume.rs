@@ -21,7 +21,7 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     let records = session.records(args.target.store.as_deref())?;
     let id = records.resolve(&args.id).await?;
     let history = records.history(&id).await?;
-    if history.status().is_terminal() {
+    if history.status().is_terminal() && !history.is_owed() {
         session.ui.warn(&format!("execution {id} has ended already"));
         return conclude(session, &records, Ended::Log(Box::new(history)), &Seen::default(), None).await;
     }
@@ -51,7 +51,7 @@ async fn remotely(session: &Session, args: &Resume, records: &Records, ask: Ask)
     let id = ask.execution();
     session.ui.status("Resuming", &format!("{} as {id} on {}", ask.handler(), client.base()));
     let begun = Instant::now();
-    let mut follow = Follow::new(records, &client, ask, None);
+    let mut follow = Follow::new(records, &client, ask, None).until_delivered();
     let ended = {
         let mut progress = Progress::new(&session.ui);
         follow.wait_for_end(&mut progress).await

@@ -73,6 +73,9 @@ async fn follow(
     announce(session, target, &ask);
     let begun = Instant::now();
     let mut follow = Follow::new(records, local.client(), ask.clone(), Some(view));
+    if matches!(ask, Ask::Resume { .. }) {
+        follow = follow.until_delivered();
+    }
     let ended = {
         let mut progress = Progress::new(&session.ui);
         match follow.begin().await {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{BAR, invocation};
+use crate::deliveries::Deliveries;
 use crate::follow::{Seen, Watcher};
 use crate::history::{History, Outcome};
 use crate::records::now_us;
-use crate::report::{self, Shown};
+use crate::report;
 use crate::ui::{DIM, Ui, paint};
 use crate::units;
 
@@ -40,17 +41,23 @@ impl<'a> Progress<'a> {
         }
     }
 
-    fn draw(&self, running: Option<&Shown>) {
+    /// The bar of the invocation that runs: as the log tells, or before it does, as the platform's events tell.
+    fn draw(&self, seen: &Seen) {
         let Some(bar) = &self.bar else { return };
-        let Some(one) = running.map(|shown| &shown.invocation) else {
+        let owner = seen.history.as_ref().and_then(|history| history.invocations.get(self.told));
+        let owner = owner.filter(|one| one.outcome == Outcome::Running);
+        let deliveries = seen.deliveries.as_ref();
+        let limit_ms = deliveries.and_then(Deliveries::limit_ms).or(owner.and_then(|one| one.limit_ms));
+        let begun_us = owner.map(|one| one.started_us).or(deliveries.and_then(Deliveries::working_since_us));
+        let (Some(begun_us), Some(limit_ms)) = (begun_us, limit_ms) else {
+            bar.set_position(0);
             return bar.set_message("waiting");
         };
-        let limit_us = one.limit_ms.unwrap_or_default() * 1000;
-        let used_us = now_us().saturating_sub(one.started_us);
-        bar.set_length(limit_us.max(1));
-        bar.set_position(used_us.min(limit_us));
-        bar.set_prefix(format!("{:>4}", one.number));
-        bar.set_message(format!("{} of {}", units::duration(used_us), units::limit(limit_us / 1000)));
+        let used_us = now_us().saturating_sub(begun_us);
+        bar.set_length(limit_ms.max(1) * 1000);
+        bar.set_position(used_us.min(limit_ms * 1000));
+        bar.set_prefix(format!("{:>4}", self.told + 1));
+        bar.set_message(format!("{} of {}", units::duration(used_us), units::limit(limit_ms)));
     }
 }
 
@@ -64,21 +71,13 @@ fn style() -> ProgressStyle {
 
 impl Watcher for Progress<'_> {
     fn changed(&mut self, seen: &Seen) {
-        let Some(history) = &seen.history else { return self.draw(None) };
-        let fresh = settled(history);
-        if fresh > self.told {
+        let fresh = seen.history.as_ref().map_or(0, settled);
+        if let Some(history) = seen.history.as_ref().filter(|_| fresh > self.told) {
             let shown = report::shown(history, seen.deliveries.as_ref());
             shown[self.told..fresh].iter().for_each(|one| self.say(&invocation(one)));
             self.told = fresh;
         }
-        let running = history.invocations.get(self.told);
-        let running = running.map(|one| Shown {
-            invocation: one.clone(),
-            start_us: None,
-            ended_by: None,
-            faults: Vec::new(),
-        });
-        self.draw(running.as_ref());
+        self.draw(seen);
     }
 
     fn printed(&mut self, line: &str) {
