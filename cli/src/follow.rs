@@ -173,7 +173,7 @@ impl<'a> Follow<'a> {
         }
         let situation = Situation {
             execution: self.seen.history.as_ref().map(|history| &history.execution),
-            awaits_delivery: self.awaits_delivery,
+            is_owed: self.awaits_delivery && self.seen.history.as_ref().is_some_and(History::is_owed),
             in_flight: self.seen.deliveries.as_ref().map(Deliveries::in_flight),
             now_ms: now_us() / 1000,
             quiet_since_ms: self.quiet_since_ms,
