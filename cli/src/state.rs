@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -99,8 +101,8 @@ impl State {
     pub fn dev(&self) -> Option<Dev> {
         let text = fs::read_to_string(self.dev_file()).ok()?;
         let dev: Dev = serde_json::from_str(&text).ok()?;
-        // One that was killed could not remove its file.
-        is_running(dev.pid).then_some(dev)
+        // One that was killed could not remove its file, and its number may be another process's by now.
+        (is_running(dev.pid) && listens(&dev.url)).then_some(dev)
     }
 
     /// Tells other commands of a running `dev`; the file goes when the answer is dropped.
@@ -138,6 +140,11 @@ impl Drop for Announced {
             drop(fs::remove_file(&self.path));
         }
     }
+}
+
+fn listens(url: &str) -> bool {
+    let address = url.strip_prefix("http://").and_then(|address| address.parse().ok());
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
 }
 
 fn is_running(pid: u32) -> bool {
@@ -187,8 +194,9 @@ mod tests {
     fn a_running_dev_is_found_and_a_dead_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let state = State { folder: folder.path().join("faas") };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let dev = Dev {
-            url: "http://127.0.0.1:1".into(),
+            url: format!("http://{}", listener.local_addr().unwrap()),
             key: "u:p".into(),
             platform: Dialect::OpenWhisk,
             store: "file:/x".into(),
@@ -205,7 +213,10 @@ mod tests {
         }
         drop(announced);
         assert!(state.dev().is_none());
-        let _dead = state.announce(&Dev { pid: 4_000_000_000, ..dev }).unwrap();
+        let _dead = state.announce(&Dev { pid: 2_000_000_000, ..dev.clone() }).unwrap();
+        assert!(state.dev().is_none());
+        let _other = state.announce(&dev).unwrap();
+        drop(listener);
         assert!(state.dev().is_none());
     }
 

@@ -102,8 +102,15 @@ struct Images {
 
 impl Images {
     fn make(state: &State) -> Result<Self> {
-        let folder = state.images().join(std::process::id().to_string());
+        let images = state.images();
+        let folder = images.join(std::process::id().to_string());
         create_folder(&folder)?;
+        // One that was killed could not remove its own; and only one runs at a time.
+        for left in std::fs::read_dir(&images).into_iter().flatten().flatten() {
+            if left.path() != folder {
+                drop(std::fs::remove_dir_all(left.path()));
+            }
+        }
         Ok(Self { folder, count: 0 })
     }
 
@@ -152,7 +159,7 @@ fn greet(session: &Session, local: &Local, functions: &[Function], args: &Dev, s
         session.ui.say(&format!("\n  {}", wsk_line(&url, key)));
         session.ui.say(&format!("  wsk action invoke {handler} --result --param NAME VALUE"));
     } else {
-        session.ui.say(&format!("\n  key of /system: {key}"));
+        session.ui.say(&format!("\n  curl -u {key} {url}/system/functions"));
     }
     session.ui.say("\nCtrl-C stops it.\n");
     Ok(())
@@ -216,7 +223,7 @@ fn watch(project: &Project, ui: &Ui) -> Option<Changes> {
     };
     let watched = notify::recommended_watcher(on_event).and_then(|mut watcher| {
         let mut folders = project.source_folders().into_iter();
-        folders.try_for_each(|folder| watcher.watch(&folder, RecursiveMode::Recursive))?;
+        folders.try_for_each(|folder| watch_package(&mut watcher, &folder, project.target_dir()))?;
         Ok(watcher)
     });
     match watched {
@@ -226,6 +233,21 @@ fn watch(project: &Project, ui: &Ui) -> Option<Changes> {
             None
         }
     }
+}
+
+/// Cargo's target folder often stands in the package's, and has thousands of folders that nobody edits.
+fn watch_package(
+    watcher: &mut notify::RecommendedWatcher,
+    folder: &Path,
+    target_dir: &Path,
+) -> notify::Result<()> {
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    for entry in std::fs::read_dir(folder)?.flatten().filter(|entry| entry.path().is_dir()) {
+        if is_source(&entry.path(), target_dir) {
+            watcher.watch(&entry.path(), RecursiveMode::Recursive)?;
+        }
+    }
+    Ok(())
 }
 
 #[derive(Debug)]

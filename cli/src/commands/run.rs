@@ -100,8 +100,9 @@ fn announce(session: &Session, target: &Target, ask: &Ask) {
     } else {
         format!(", faults {} from seed {}", target.faults, target.seed)
     };
+    let verb = if matches!(ask, Ask::First(_)) { "Running" } else { "Resuming" };
     session.ui.status(
-        "Running",
+        verb,
         &format!("{} as {id}: {limit} and {} MB an invocation{faults}", ask.handler(), target.memory),
     );
     session.leaves(&id, "");

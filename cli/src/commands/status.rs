@@ -58,6 +58,9 @@ fn detail(history: &History, now_us: u64) -> String {
             ", its successor is on its way".to_owned()
         }
         Phase::Suspended { .. } => format!(", but its successor is lost: cargo faas resume {id}"),
+        Phase::Completed(_) | Phase::Failed(_) if history.is_owed() => {
+            format!(", but its receiver does not know: cargo faas resume {id}")
+        }
         Phase::Completed(_) if history.execution.delivered => ", and delivered".to_owned(),
         Phase::Completed(_) => format!(": cargo faas result {id}"),
         Phase::Failed(failure) => format!(": {failure}"),
