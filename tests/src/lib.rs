@@ -178,3 +178,8 @@ impl Stage {
 pub fn env(folder: &Path) -> BTreeMap<String, String> {
     BTreeMap::from([("LIMITLESS_STORE".to_owned(), format!("file:{}", folder.display()))])
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

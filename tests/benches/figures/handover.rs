@@ -136,9 +136,9 @@ async fn crash(rate: f64, round: u32) -> f64 {
     let (ended, died_us) = tokio::join!(stage.see_through("gaps", &input, "k", PATIENCE), watch);
     let (folded, _) = ended.unwrap();
     assert_eq!(folded.tally.crashes_ever, 1);
-    // The last change of invocation is the one after the kill.
+    // An interval checkpoint is a change of run too; the first one after the kill is the resume.
     let gaps: Vec<(u64, u64)> = serde_json::from_value(result(&folded)).unwrap();
-    let (at_us, _) = gaps.last().copied().unwrap();
+    let (at_us, _) = gaps.into_iter().find(|(at_us, _)| *at_us >= died_us).unwrap();
     stage.platform.shutdown().await;
     ms(Duration::from_micros(at_us.saturating_sub(died_us)))
 }
