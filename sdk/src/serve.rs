@@ -56,6 +56,11 @@ pub fn serve(handlers: Vec<&'static HandlerDef>) {
     }
 }
 
+/// Handlers compute on the runtime's threads for blocking work, with as much stack as a program's main thread usually has.
+const STACK_BYTES: usize = 8 << 20;
+/// No platform sends one process more calls at once; a store needs a few threads besides.
+const THREADS: usize = 1024;
+
 /// The exit status of a function process that can't serve.
 const FAILED: u8 = 2;
 
@@ -65,6 +70,9 @@ fn run(handlers: &'static [&'static HandlerDef]) -> Result<(), String> {
     let listener = http::listen(port).map_err(|error| format!("failed to listen on port {port}: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_name("handler")
+        .thread_stack_size(STACK_BYTES)
+        .max_blocking_threads(THREADS)
         .build()
         .map_err(|error| format!("failed to start: {error}"))?;
     let engine = Arc::new(Engine::new(config, handlers));

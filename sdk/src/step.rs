@@ -72,15 +72,11 @@ impl<S> Context<S> {
         T: Serialize + DeserializeOwned,
         E: Into<Error>,
     {
-        if self.steps().is_none() {
-            return effect().map_err(Into::into);
-        }
-        let step = self.step(key, async || effect());
-        match tokio::runtime::Handle::try_current() {
-            Ok(_) => Err(Error::msg("blocking_step was called from async code; call step there")),
-            // The handler's thread may wait: it is nobody else's.
-            Err(_) => tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(step),
-        }
+        let Some(steps) = self.steps() else { return effect().map_err(Into::into) };
+        // The thread of a handler that is not async may wait: it is nobody else's.
+        let runtime =
+            steps.blocking().ok_or_else(|| Error::msg("call step in an async handler, not blocking_step"))?;
+        runtime.block_on(self.step(key, async || effect()))
     }
 
     /// What the platform says of this run under this name, such as `__OW_ACTIVATION_ID` on `OpenWhisk`.

@@ -71,10 +71,16 @@ async fn an_async_handler_with_named_state_goes_on_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recorded_steps_do_not_run_again() {
-    let stage = Stage::set(SUBJECT, "stairs", limited(400)).await.unwrap();
+    for handler in ["stairs", "ladder"] {
+        climb(handler).await;
+    }
+}
+
+async fn climb(handler: &str) {
+    let stage = Stage::set(SUBJECT, handler, limited(400)).await.unwrap();
     let file = stage.folder.path().join("steps.txt");
     let input = json!({ "n": 30, "pause_ms": 40, "file": file });
-    let (folded, _) = stage.see_through("stairs", &input, "k", PATIENCE).await.unwrap();
+    let (folded, _) = stage.see_through(handler, &input, "k", PATIENCE).await.unwrap();
     assert_eq!(result(&folded), json!(30));
     assert!(folded.tally.invocations >= 3);
     let lines = std::fs::read_to_string(&file).unwrap();

@@ -46,8 +46,9 @@ impl Drive {
         log: Option<Log>,
     ) -> Self {
         let of_handler = mpsc::unbounded_channel();
-        let steps =
-            Arc::new(Steps::new(log.clone(), delivery.nonce, of_handler.0.clone(), incoming.vars.clone()));
+        let blocking = (!incoming.handler.is_async).then(tokio::runtime::Handle::current);
+        let vars = incoming.vars.clone();
+        let steps = Arc::new(Steps::new(log.clone(), delivery.nonce, of_handler.0.clone(), vars, blocking));
         Self {
             engine,
             incoming,

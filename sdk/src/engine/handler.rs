@@ -48,9 +48,6 @@ struct Inner {
 /// Counts the checkpoints of this process, so that no two blobs share a name.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
-/// As much as the main thread of a program usually has.
-const STACK_BYTES: usize = 8 << 20;
-
 type Prepared = (String, Option<State>, u64, Arc<Steps>);
 
 impl Run {
@@ -104,24 +101,27 @@ impl Run {
     /// Prepares on the process's runtime, then computes on a thread of its own.
     pub(super) fn start(&self, prepare: impl Future<Output = Result<Prepared, Failure>> + Send + 'static) {
         let run = self.clone();
+        let mut prepare = Box::pin(prepare);
+        // A call that begins at the beginning has nothing to wait for.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        if let std::task::Poll::Ready(prepared) = prepare.as_mut().poll(&mut context) {
+            return run.begin(prepared);
+        }
         tokio::spawn(async move {
-            match prepare.await {
-                Ok(prepared) => run.spawn(prepared),
-                // Nothing has happened yet: the execution is given back as it was.
-                Err(failure) => run.tell(Event::Finished(Finished::Damaged(failure)), None),
-            }
+            let prepared = prepare.await;
+            run.begin(prepared);
         });
     }
 
-    fn spawn(self, prepared: Prepared) {
+    fn begin(self, prepared: Result<Prepared, Failure>) {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            // Nothing has happened yet: the execution is given back as it was.
+            Err(failure) => return self.tell(Event::Finished(Finished::Damaged(failure)), None),
+        };
         let runtime = tokio::runtime::Handle::current();
-        let name = self.inner.handler.name.to_owned();
-        let run = self.clone();
-        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
-        if let Err(error) = thread.spawn(move || run.compute(prepared, &runtime)) {
-            let failure = Failure::new(Code::NotConfigured, format!("no thread for the handler: {error}"));
-            self.tell(Event::Finished(Finished::Damaged(failure)), None);
-        }
+        // A thread that is still there from the run before costs a tenth of a new one.
+        tokio::task::spawn_blocking(move || self.compute(prepared, &runtime));
     }
 
     fn compute(self, (input, state, epoch, steps): Prepared, runtime: &tokio::runtime::Handle) {

@@ -10,8 +10,8 @@ mod state;
 mod steps;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
@@ -75,6 +75,7 @@ pub(crate) struct Engine {
     config: Config,
     handlers: &'static [&'static HandlerDef],
     outgoing: Outgoing,
+    store: OnceLock<Arc<dyn Store>>,
     was_used: AtomicBool,
     stopping: watch::Sender<bool>,
 }
@@ -108,6 +109,7 @@ impl Engine {
             config,
             handlers,
             outgoing: Outgoing::default(),
+            store: OnceLock::new(),
             was_used: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
         }
@@ -166,12 +168,17 @@ impl Engine {
         }
     }
 
-    /// The store is opened anew for each delivery: nothing of one execution can leak into another, and a folder that
-    /// appears later is found.
+    /// The log of an execution. The store is opened once; one that can't be opened is tried again with the next delivery.
     fn log(&self, execution: &ExecutionId) -> Result<Option<Log>, Failure> {
         let Some(url) = &self.config.store_url else { return Ok(None) };
-        let store: Arc<dyn Store> = open_with_faults(url, self.config.store_faults.as_deref())
-            .map_err(|error| limitless_faas_store::log::failure(&error))?;
+        let store = match self.store.get() {
+            Some(store) => store.clone(),
+            None => {
+                let store = open_with_faults(url, self.config.store_faults.as_deref())
+                    .map_err(|error| limitless_faas_store::log::failure(&error))?;
+                self.store.get_or_init(|| store).clone()
+            }
+        };
         Ok(Some(Log::new(store, execution.clone())))
     }
 

@@ -10,6 +10,7 @@ use limitless_faas_core::log::{Saved, Segment};
 use limitless_faas_core::segment::{Record, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::handler::{RunEvent, lock};
@@ -22,6 +23,8 @@ pub(crate) struct Steps {
     nonce: Nonce,
     to: mpsc::UnboundedSender<RunEvent>,
     vars: BTreeMap<String, String>,
+    /// The process's runtime, where the handler is not async and may wait for it.
+    blocking: Option<Handle>,
     known: Mutex<Known>,
     /// Held while a record is being appended: a segment has one writer, and it writes in order.
     appending: tokio::sync::Mutex<()>,
@@ -69,8 +72,10 @@ impl Steps {
         nonce: Nonce,
         to: mpsc::UnboundedSender<RunEvent>,
         vars: BTreeMap<String, String>,
+        blocking: Option<Handle>,
     ) -> Self {
         Self {
+            blocking,
             log,
             nonce,
             to,
@@ -84,6 +89,11 @@ impl Steps {
     /// What the platform calls `name` for this run.
     pub(crate) fn var(&self, name: &str) -> Option<String> {
         self.vars.get(name).cloned()
+    }
+
+    /// The runtime that a handler which is not async may wait for.
+    pub(crate) fn blocking(&self) -> Option<Handle> {
+        self.blocking.clone()
     }
 
     /// Length of our own segment.

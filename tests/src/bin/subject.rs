@@ -52,6 +52,19 @@ async fn stairs(ctx: Context, n: u32, pause_ms: u64, file: String) -> Result<u32
     Ok(climbed)
 }
 
+/// [`stairs`] without async.
+#[handler]
+fn ladder(ctx: Context, n: u32, pause_ms: u64, file: String) -> Result<u32> {
+    let mut climbed = 0;
+    #[checkpoint]
+    for i in 0..n {
+        let step = ctx.blocking_step(format!("step-{i}"), || append(&file, i))?;
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        climbed += u32::from(step == i);
+    }
+    Ok(climbed)
+}
+
 fn append(file: &str, i: u32) -> std::io::Result<u32> {
     use std::io::Write;
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
@@ -168,6 +181,6 @@ fn gaps(rounds: u64) -> Vec<(u64, u64)> {
 
 fn main() {
     limitless_faas::serve!(
-        grinds, gaps, squares, waves, stairs, stumbles, bulky, stuck, idle, panics, refuses, echoes
+        grinds, gaps, squares, waves, stairs, ladder, stumbles, bulky, stuck, idle, panics, refuses, echoes
     );
 }
