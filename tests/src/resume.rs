@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use limitless_faas::Handler;
 use limitless_faas::checkpoint::{Outcome, Request, Session};
+use limitless_faas::handler::HandlerDef;
 use serde_json::value::RawValue;
 
 /// A handler that needs this many hooks is taken to run for ever.
@@ -41,7 +42,8 @@ pub fn session(from: Option<Vec<u8>>) -> (Session, Saved) {
 }
 
 /// Runs one invocation that is suspended at its `suspend_at`th hook, counted from 1; 0 lets it run to its end.
-pub fn invocation<H: Handler>(
+pub fn invocation(
+    handler: &'static HandlerDef,
     input: &RawValue,
     from: Option<Vec<u8>>,
     suspend_at: u64,
@@ -61,7 +63,7 @@ pub fn invocation<H: Handler>(
     });
     session.request(if suspend_at == 1 { Request::Suspend } else { Request::Report });
     *asking.lock().unwrap() = Some(session.clone());
-    let outcome = session.run::<H>(input);
+    let outcome = session.run_definition(handler, input);
     // The session holds a callback that holds the session.
     asking.lock().unwrap().take();
     (outcome, saved.bytes(), hooks.load(Ordering::Relaxed))
@@ -69,18 +71,25 @@ pub fn invocation<H: Handler>(
 
 /// The whole run's outcome as text, and how many hooks it passed.
 pub fn whole<H: Handler>(input: &RawValue) -> (String, u64) {
-    let (outcome, _, hooks) = invocation::<H>(input, None, 0);
+    let (outcome, _, hooks) = invocation(H::definition(), input, None, 0);
     (shown(outcome), hooks)
 }
 
 /// Runs to the end, where invocation `i` is suspended at its `plan[i]`th hook, and the last not at all.
 pub fn in_pieces<H: Handler>(input: &RawValue, plan: impl IntoIterator<Item = u64>) -> (String, u64) {
+    pieces(H::definition(), input, &mut plan.into_iter())
+}
+
+fn pieces(
+    handler: &'static HandlerDef,
+    input: &RawValue,
+    plan: &mut dyn Iterator<Item = u64>,
+) -> (String, u64) {
     let mut from = None;
     let mut invocations = 0;
-    let mut plan = plan.into_iter();
     loop {
         invocations += 1;
-        let (outcome, state, _) = invocation::<H>(input, from.take(), plan.next().unwrap_or(0));
+        let (outcome, state, _) = invocation(handler, input, from.take(), plan.next().unwrap_or(0));
         match outcome {
             Outcome::Suspended(_) => from = Some(state),
             other => return (shown(other), invocations),
@@ -169,19 +178,25 @@ impl Random {
 ///
 /// At every hook once; at every hook in one execution; and at `random` random sets of hooks.
 pub fn differ<H: Handler>(input: &str, plain: &str, random: u64) {
-    let name = H::definition().name;
+    let hooks = differ_definition(H::definition(), input, plain, random);
+    assert!(hooks > 0, "{}({input}) passes no hook", H::definition().name);
+}
+
+/// The same for a handler known at run time. Returns how many hooks there are, which may be none.
+pub fn differ_definition(handler: &'static HandlerDef, input: &str, plain: &str, random: u64) -> u64 {
+    let name = handler.name;
     let input = RawValue::from_string(input.to_owned()).unwrap();
-    let (result, hooks) = whole::<H>(&input);
-    assert_eq!(result, plain, "{name}({input}) in a session");
-    assert!(hooks > 0, "{name}({input}) passes no hook");
+    let (outcome, _, hooks) = invocation(handler, &input, None, 0);
+    assert_eq!(shown(outcome), plain, "{name}({input}) in a session");
     for hook in 1..=hooks.min(400) {
-        let (result, invocations) = in_pieces::<H>(&input, [hook]);
+        let (result, invocations) = pieces(handler, &input, &mut std::iter::once(hook));
         assert_eq!(result, plain, "{name}({input}) suspended at hook {hook} of {hooks}");
         assert_eq!(invocations, 2, "{name}({input}) was not suspended at hook {hook}");
     }
     // The first hook that a resumed run passes is the one it was suspended at; the second is progress.
     if hooks < 2_000 {
-        let (result, invocations) = in_pieces::<H>(&input, std::iter::once(1).chain(std::iter::repeat(2)));
+        let mut plan = std::iter::once(1).chain(std::iter::repeat(2));
+        let (result, invocations) = pieces(handler, &input, &mut plan);
         assert_eq!(result, plain, "{name}({input}) suspended at every hook");
         assert!(invocations >= hooks, "{name}({input}) suspended {invocations} times at {hooks} hooks");
     }
@@ -189,7 +204,8 @@ pub fn differ<H: Handler>(input: &str, plain: &str, random: u64) {
     for round in 0..random {
         let most = 1 + dice.below(hooks);
         let plan: Vec<u64> = (0..64).map(|_| 1 + dice.below(most + 1)).collect();
-        let (result, _) = in_pieces::<H>(&input, plan.iter().copied());
+        let (result, _) = pieces(handler, &input, &mut plan.iter().copied());
         assert_eq!(result, plain, "{name}({input}) suspended by plan {round}: {plan:?}");
     }
+    hooks
 }
