@@ -1,9 +1,9 @@
 //! `#[handler]`: the function as it was, cut at its loops, and beside it its description.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Expr, FnArg, ItemFn, Lit, Meta};
+use syn::{Attribute, Expr, FnArg, ItemFn, Lit, Meta, Pat};
 
 use crate::blocks::{Lowering, PointDef};
 use crate::errors::Errors;
@@ -76,7 +76,7 @@ impl Handler<'_> {
         let (text_name, doc, is_async) = (bare(name), doc(attrs), sig.asyncness.is_some());
         let parameters = self.parsed.parameters.iter().enumerate().map(|(index, of)| parameter(index, of));
         let constants = (0..self.parsed.parameters.len()).map(parameter_constant);
-        let output = text::of(self.parsed.output.to_token_stream());
+        let output = text::of_type(&self.parsed.output);
         let (fingerprint, checkpoints) = (self.fingerprint, self.points.iter().map(point));
         let (codec, state) = self.state();
         let entry = self.entry();
@@ -93,7 +93,7 @@ impl Handler<'_> {
                 #(#parameters)*
                 #codec
                 #entry
-                static DEFINITION: ::limitless_faas::handler::HandlerDef = ::limitless_faas::handler::HandlerDef {
+                static __DEFINITION: ::limitless_faas::handler::HandlerDef = ::limitless_faas::handler::HandlerDef {
                     name: #text_name,
                     doc: #doc,
                     is_async: #is_async,
@@ -111,11 +111,11 @@ impl Handler<'_> {
                     fingerprint: #fingerprint,
                     checkpoints: &[#(#checkpoints),*],
                     state: #state,
-                    entry,
+                    entry: __ENTRY,
                 };
                 impl ::limitless_faas::handler::Handler for #name {
                     fn definition() -> &'static ::limitless_faas::handler::HandlerDef {
-                        &DEFINITION
+                        &__DEFINITION
                     }
                 }
             };
@@ -128,11 +128,11 @@ impl Handler<'_> {
         let Some((_, state)) = &self.parsed.context else { return (TokenStream::new(), none) };
         let of = state.clone().unwrap_or_else(|| syn::parse_quote!(()));
         let codec = quote_spanned! {of.span()=>
-            const STATE: ::limitless_faas::checkpoint::StateCodec<#of> =
+            const __STATE: ::limitless_faas::checkpoint::StateCodec<#of> =
                 ::limitless_faas::checkpoint::StateCodec::<#of>::of();
         };
         let named = self.parsed.named_state().is_some();
-        (codec, if named { quote!(::core::option::Option::Some(STATE.definition())) } else { none })
+        (codec, if named { quote!(::core::option::Option::Some(__STATE.definition())) } else { none })
     }
 
     /// Decodes the arguments, calls the function, encodes its result.
@@ -145,7 +145,7 @@ impl Handler<'_> {
             .parsed
             .context
             .as_ref()
-            .map(|_| quote!(::limitless_faas::handler::context_with(&session, STATE),));
+            .map(|_| quote!(::limitless_faas::handler::context_with(&session, __STATE),));
         let name = &sig.ident;
         let wait = sig.asyncness.map(|_| quote!(.await));
         let span = self.parsed.output.span();
@@ -161,16 +161,15 @@ impl Handler<'_> {
         };
         if sig.asyncness.is_none() {
             return quote! {
-                fn run(
+                fn __run(
                     session: &::limitless_faas::checkpoint::Session,
                     input: &::limitless_faas::handler::RawValue,
                 ) -> ::limitless_faas::checkpoint::Outcome { #body }
-                #[allow(non_upper_case_globals)]
-                const entry: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Sync(run);
+                const __ENTRY: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Sync(__run);
             };
         }
         quote! {
-            fn run(
+            fn __run(
                 session: &::limitless_faas::checkpoint::Session,
                 input: &::limitless_faas::handler::RawValue,
             ) -> ::limitless_faas::handler::Running {
@@ -180,8 +179,7 @@ impl Handler<'_> {
                     #body
                 })
             }
-            #[allow(non_upper_case_globals)]
-            const entry: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Async(run);
+            const __ENTRY: ::limitless_faas::handler::Entry = ::limitless_faas::handler::Entry::Async(__run);
         }
     }
 
@@ -222,7 +220,7 @@ fn argument(index: usize) -> Ident {
 /// What is known of a parameter, as a constant.
 fn parameter(index: usize, parameter: &Parameter) -> TokenStream {
     let (name, of, constant) = (bare(&parameter.binding.ident), &parameter.of, parameter_constant(index));
-    let type_text = text::of(of.to_token_stream());
+    let type_text = text::of_type(of);
     quote_spanned! {of.span()=>
         const #constant: ::limitless_faas::handler::Parameter<#of> =
             ::limitless_faas::handler::Parameter::<#of>::of(#name, #type_text);
@@ -230,7 +228,7 @@ fn parameter(index: usize, parameter: &Parameter) -> TokenStream {
 }
 
 fn parameter_constant(index: usize) -> Ident {
-    Ident::new(&format!("PARAMETER{index}"), proc_macro2::Span::mixed_site())
+    Ident::new(&format!("__PARAMETER{index}"), proc_macro2::Span::mixed_site())
 }
 
 fn point(point: &PointDef) -> TokenStream {
@@ -289,7 +287,9 @@ fn emit_function(function: &ItemFn, body: &TokenStream) -> TokenStream {
     if shapes::count_in_block(block) > 0 {
         // A parameter that is saved is bound again at the first cut; before it, its `mut` may have no use.
         for parameter in &mut sig.inputs {
-            if let FnArg::Typed(typed) = parameter {
+            if let FnArg::Typed(typed) = parameter
+                && matches!(&*typed.pat, Pat::Ident(of) if of.mutability.is_some())
+            {
                 typed.attrs.push(syn::parse_quote!(#[allow(unused_mut)]));
             }
         }

@@ -22,6 +22,9 @@ mod state;
 mod stride;
 mod text;
 
+#[cfg(test)]
+mod expansion_tests;
+
 /// Makes a function a handler; see the `limitless-faas` crate.
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -116,8 +116,8 @@ fn parameter(typed: &PatType, errors: &mut Errors) -> Option<Parameter> {
         Type::Reference(of) => {
             let owned = match &*of.elem {
                 Type::Path(path) if path.path.is_ident("str") => String::from("String"),
-                Type::Slice(slice) => format!("Vec<{}>", crate::text::of(slice.elem.to_token_stream())),
-                other => crate::text::of(other.to_token_stream()),
+                Type::Slice(slice) => format!("Vec<{}>", crate::text::of_type(&slice.elem)),
+                other => crate::text::of_type(other),
             };
             errors.at(
                 of,

@@ -9,6 +9,13 @@ pub(crate) fn of(tokens: TokenStream) -> String {
     text
 }
 
+/// A type as a person would write it.
+pub(crate) fn of_type(of: &syn::Type) -> String {
+    // In a type `<` is never a comparison.
+    let text = self::of(quote::ToTokens::to_token_stream(of));
+    text.replace(" < ", "<").replace(" >", ">").replace("< ", "<").replace("> ::", ">::")
+}
+
 fn write(tokens: TokenStream, to: &mut String) {
     let mut glued = true;
     for token in tokens {
@@ -119,6 +126,18 @@ mod tests {
             "while !done",
         ] {
             assert_eq!(text(head), head);
+        }
+    }
+
+    #[test]
+    fn types_read_as_they_were_written() {
+        for of in [
+            "Vec<Vec<u8>>",
+            "Result<BTreeMap<String, u64>, Box<dyn Error + Send>>",
+            "[u8; 4]",
+            "(u64, Option<()>)",
+        ] {
+            assert_eq!(of_type(&syn::parse_str(of).unwrap()), of);
         }
     }
 
