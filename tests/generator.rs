@@ -3,6 +3,12 @@
 //! They end, and they are of the shapes that `#[handler]` accepts. What they compute is of no use but
 //! to be compared: everything leaves a mark in `trace`.
 
+#![allow(
+    clippy::pedantic,
+    clippy::comparison_to_empty,
+    reason = "the code that it writes is what is to be read"
+)]
+
 use std::fmt::Write as _;
 
 /// The program numbers `0..count` from this seed, as Rust.
@@ -562,11 +568,23 @@ impl Program {
             return self.mark();
         };
         let (name, end, value) = (self.fresh("i"), 900 + self.random.below(1500), self.atom());
-        let dots = ["..", "..="][self.random.below(2)];
         let left = ["break", "continue"][self.random.below(2)];
         let modulus = 400 + self.random.below(1200);
+        let source = match self.random.below(6) {
+            0 | 1 => format!("0..{end}"),
+            2 => format!("0..={end}"),
+            of => {
+                let long = self.fresh("z");
+                self.line(&format!("let {long}: Vec<u64> = (0..{end}).collect();"));
+                match of {
+                    3 => format!("{long}.iter().copied()"),
+                    4 => format!("{long}.iter().copied().rev().skip(3)"),
+                    _ => format!("{long}[1..].iter().take(1300).cloned()"),
+                }
+            }
+        };
         self.line(&format!(
-            "#[checkpoint]\nfor {name} in 0{dots}{end} {{\nif {name} % {modulus} == {modulus} - 1 {{ {left}; }}\n\
+            "#[checkpoint]\nfor {name} in {source} {{\nif {name} % {modulus} == {modulus} - 1 {{ {left}; }}\n\
              {0} = ({0} % 1_000_003 * 31 + {name}) ^ {value};\n}}\ntrace.push({0});",
             v.name
         ));

@@ -107,7 +107,7 @@ impl<'a> Lowering<'a> {
             for index in start..at {
                 segment.extend(self.plain(&stmts[index], &stmts[index + 1..=at], &mut known));
             }
-            segment = self.cut(segment, &stmts[at], &stmts[at + 1..], &mut known);
+            segment = self.cut(&segment, &stmts[at], &stmts[at + 1..], &mut known);
             start = at + 1;
         }
         self.locals.truncate(outside);
@@ -146,9 +146,9 @@ impl<'a> Lowering<'a> {
         let mut code = if here { rebuild.local.to_token_stream() } else { TokenStream::new() };
         let mut rebuild = rebuild;
         if !between.is_empty() {
-            let (held, hold) = self.hold(&rebuild.inputs);
+            let (held, borrows) = self.hold(&rebuild.inputs);
             rebuild.held = held;
-            code.extend(hold);
+            code.extend(borrows);
         }
         known.add_rebuild(rebuild);
         code
@@ -166,16 +166,17 @@ impl<'a> Lowering<'a> {
             })
             .collect();
         let Some(first) = idents.first() else { return (None, TokenStream::new()) };
-        let held = Held { ident: own_numbered("held", self.fresh()), span: first.span() };
+        let names = idents.iter().map(ToString::to_string).collect();
+        let held = Held { ident: own_numbered("held", self.fresh()), span: first.span(), names };
         let ident = &held.ident;
         // The borrow checker shall point at the user's name.
-        let borrows = idents.iter().map(|name| quote_spanned!(name.span()=> &#name));
-        let hold = quote!(let #ident = (#(#borrows,)*););
-        (Some(held), hold)
+        let references = idents.iter().map(|name| quote_spanned!(name.span()=> &#name));
+        let borrows = quote!(let #ident = (#(#references,)*););
+        (Some(held), borrows)
     }
 
     /// Cuts at a statement that holds a loop.
-    fn cut(&mut self, segment: TokenStream, stmt: &Stmt, after: &[Stmt], known: &mut Known) -> TokenStream {
+    fn cut(&mut self, segment: &TokenStream, stmt: &Stmt, after: &[Stmt], known: &mut Known) -> TokenStream {
         let mut uses = resume_uses(stmt);
         uses.extend(liveness::of_rest(local_of(stmt).map(|local| &local.pat), after));
         let number = self.fresh();
@@ -205,10 +206,10 @@ impl<'a> Lowering<'a> {
         }
         let mut code = TokenStream::new();
         for rebuild in known.rebuilds() {
-            let (held, hold) = self.hold(&rebuild.inputs);
+            let (held, borrows) = self.hold(&rebuild.inputs);
             // The references come first: what the binding's value borrows mutably shall not compile.
             let local = &rebuild.local;
-            code.extend(quote!(#hold #local));
+            code.extend(quote!(#borrows #local));
             layer.held.extend(held.clone());
             layer.unsaved.extend(rebuild.bindings.iter().map(|binding| binding.ident.clone()));
             rebuild.held = held;

@@ -64,8 +64,8 @@ impl Lowering<'_> {
         let nest = Nest { arms: looped.len(), done: looped.len() < of.arms.len() };
         let mut restore = TokenStream::new();
         let mut code = nest.done.then(|| {
-            let done = nest.done(&quote!(#bound));
-            quote!(#done => #bound,)
+            let pattern = done(&quote!(#bound));
+            quote!(#pattern => #bound,)
         });
         for (index, arm) in looped.iter().enumerate() {
             let resumes = self.resumes_in_next(shapes::count_in_expr(&arm.body));
@@ -105,7 +105,7 @@ fn choosing_arms(of: &ExprMatch, nest: Nest) -> TokenStream {
             index += 1;
             nest.arm(index - 1, &pack(&bindings::of(pattern)))
         } else {
-            nest.done(&quote!(#body))
+            done(&quote!(#body))
         };
         quote!(#(#attributes)* #pattern => #value,)
     });
@@ -120,16 +120,16 @@ struct Nest {
 }
 
 impl Nest {
-    fn done(self, value: &TokenStream) -> TokenStream {
-        quote!(::limitless_faas::checkpoint::Choice::Done(#value))
-    }
-
     fn arm(self, index: usize, value: &TokenStream) -> TokenStream {
         let last = index + 1 == self.arms;
-        let inner = if last { value.clone() } else { self.done(value) };
+        let inner = if last { value.clone() } else { done(value) };
         let depth = index + usize::from(self.done);
         (0..depth).fold(inner, |inner, _| quote!(::limitless_faas::checkpoint::Choice::Arm(#inner)))
     }
+}
+
+fn done(value: &TokenStream) -> TokenStream {
+    quote!(::limitless_faas::checkpoint::Choice::Done(#value))
 }
 
 fn pack(names: &[Binding]) -> TokenStream {

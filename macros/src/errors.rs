@@ -48,7 +48,7 @@ fn message(what: &str, help: &str) -> String {
 }
 
 /// The error of an attribute that stands outside any handler; the item stays as it is.
-pub(crate) fn outside_handler(name: &str, item: TokenStream) -> TokenStream {
+pub(crate) fn outside_handler(name: &str, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     errors.on(
         Span::call_site(),

@@ -3,7 +3,7 @@
 use crate::handler::expand;
 
 fn expanded(source: &str) -> String {
-    let tokens = expand(proc_macro2::TokenStream::new(), source.parse().unwrap());
+    let tokens = expand(proc_macro2::TokenStream::new(), &source.parse().unwrap());
     prettyplease::unparse(&syn::parse2(tokens).unwrap())
 }
 
@@ -137,7 +137,7 @@ fn mistakes_keep_the_function() {
 
 #[test]
 fn what_can_t_be_parsed_stays() {
-    let tokens = expand(proc_macro2::TokenStream::new(), "fn broken(n: u64) -> u64 { n. }".parse().unwrap());
+    let tokens = expand(proc_macro2::TokenStream::new(), &"fn broken(n: u64) -> u64 { n. }".parse().unwrap());
     let text = tokens.to_string();
     assert!(text.contains("compile_error") && text.ends_with("fn broken (n : u64) -> u64 { n . }"), "{text}");
 }

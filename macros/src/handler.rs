@@ -12,10 +12,10 @@ use crate::signature::{self, Parameter, Parsed};
 use crate::{shapes, text};
 
 /// Expands the attribute.
-pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn expand(arguments: TokenStream, item: &TokenStream) -> TokenStream {
     let function: ItemFn = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(error) => return not_a_function(&item, &error),
+        Err(error) => return not_a_function(item, &error),
     };
     let mut errors = Errors::default();
     if !arguments.is_empty() {

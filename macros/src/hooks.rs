@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) ident: Ident,
     /// The user's expression whose inputs these are.
     pub(crate) span: Span,
+    /// What they refer to.
+    pub(crate) names: Vec<String>,
 }
 
 impl Held {
@@ -51,17 +53,22 @@ pub(crate) enum Saved {
 }
 
 impl Saved {
-    fn put(&self) -> TokenStream {
+    /// The hook diverges, so a value can be moved into it; a reference would keep a number of a hot loop in memory.
+    /// What something in the loop may still borrow is not moved.
+    fn put(&self, borrowed: &[&String]) -> TokenStream {
         let save = own("save");
         match self {
             Saved::Binding { binding, encoder } => {
                 let ident = &binding.ident;
+                if !borrowed.contains(&&binding.name()) {
+                    return quote!(#encoder.put(&mut #save, #ident););
+                }
                 // Where the binding was moved away, the compiler shall point at its name.
                 let value = quote_spanned!(ident.span()=> &#ident);
-                quote!(#encoder.put(&mut #save, #value);)
+                quote!(#encoder.put_borrowed(&mut #save, #value);)
             }
             Saved::Span { ident, name } => quote!(#ident.put(&mut #save, #name);),
-            Saved::Operands { ident, name } => quote!(#save.put_operands(#name, &#ident);),
+            Saved::Operands { ident, name } => quote!(#save.put_operands(#name, #ident);),
             Saved::Index { ident, name } => quote!(#save.put_index(#name, #ident);),
         }
     }
@@ -92,7 +99,9 @@ impl Layer {
 /// The hook of loop `number`: one relaxed load and a branch.
 pub(crate) fn hook(number: u32, nested: bool, is_async: bool, path: &[Layer]) -> TokenStream {
     let (flag, frame, at, save) = (own("flag"), own("frame"), own("at"), own("save"));
-    let puts = path.iter().flat_map(|layer| &layer.saved).map(Saved::put);
+    let borrowed: Vec<&String> =
+        path.iter().flat_map(|layer| &layer.held).flat_map(|held| &held.names).collect();
+    let puts = path.iter().flat_map(|layer| &layer.saved).map(|saved| saved.put(&borrowed));
     let touches = path.iter().flat_map(|layer| &layer.held).map(Held::touch);
     // While a resumed run is on its way to an inner loop, the outer hook would lose what was restored.
     let ready = nested.then(|| quote!(#at == 0 &&));

@@ -159,11 +159,11 @@ impl Known {
     /// The bindings to save at a cut; the others end there.
     pub(crate) fn live(&mut self, uses: &Uses, errors: &mut Errors) -> Vec<Binding> {
         self.candidates.retain(|candidate| uses.contains_key(&candidate.binding.name()));
-        self.candidates.iter_mut().for_each(|candidate| {
+        for candidate in &mut self.candidates {
             if let Some(unfit) = candidate.unfit.take() {
                 refuse_unfit(&candidate.binding, unfit, errors);
             }
-        });
+        }
         self.candidates.iter().map(|candidate| candidate.binding.clone()).collect()
     }
 }

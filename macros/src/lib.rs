@@ -28,19 +28,19 @@ mod expansion_tests;
 /// Makes a function a handler; see the `limitless-faas` crate.
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    handler::expand(arguments.into(), item.into()).into()
+    handler::expand(arguments.into(), &item.into()).into()
 }
 
 /// Has a place only inside a function with `#[handler]`, which takes it away. Anywhere else it is this error.
 #[proc_macro_attribute]
 pub fn checkpoint(_: TokenStream, item: TokenStream) -> TokenStream {
-    errors::outside_handler("checkpoint", item.into()).into()
+    errors::outside_handler("checkpoint", &item.into()).into()
 }
 
 /// Has a place only inside a function with `#[handler]`, which takes it away. Anywhere else it is this error.
 #[proc_macro_attribute]
 pub fn rebuild(_: TokenStream, item: TokenStream) -> TokenStream {
-    errors::outside_handler("rebuild", item.into()).into()
+    errors::outside_handler("rebuild", &item.into()).into()
 }
 
 /// Implements `State`; see the `limitless-faas` crate.

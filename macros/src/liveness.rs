@@ -24,7 +24,7 @@ pub(crate) fn of_expr(expression: &Expr) -> Uses {
 /// The names that statements use from before the first of them.
 pub(crate) fn of_stmts(stmts: &[Stmt]) -> Uses {
     let mut free = Free::default();
-    free.scoped(|free| stmts.iter().for_each(|stmt| free.visit_stmt(stmt)));
+    free.scoped(|free| free.stmts(stmts));
     free.uses
 }
 
@@ -32,7 +32,9 @@ pub(crate) fn of_stmts(stmts: &[Stmt]) -> Uses {
 pub(crate) fn of_body(patterns: &[&Pat], body: &Block) -> Uses {
     let mut free = Free::default();
     free.scoped(|free| {
-        patterns.iter().for_each(|pattern| free.bind(pattern));
+        for pattern in patterns {
+            free.bind(pattern);
+        }
         free.visit_block(body);
     });
     free.uses
@@ -42,8 +44,10 @@ pub(crate) fn of_body(patterns: &[&Pat], body: &Block) -> Uses {
 pub(crate) fn of_rest(bound: Option<&Pat>, stmts: &[Stmt]) -> Uses {
     let mut free = Free::default();
     free.scoped(|free| {
-        bound.iter().for_each(|pattern| free.bind(pattern));
-        stmts.iter().for_each(|stmt| free.visit_stmt(stmt));
+        if let Some(pattern) = bound {
+            free.bind(pattern);
+        }
+        free.stmts(stmts);
     });
     free.uses
 }
@@ -61,8 +65,13 @@ impl Free {
         self.scopes.pop();
     }
 
+    fn stmts(&mut self, stmts: &[Stmt]) {
+        for stmt in stmts {
+            self.visit_stmt(stmt);
+        }
+    }
+
     fn bind(&mut self, pattern: &Pat) {
-        self.visit_pat(pattern);
         if let Some(scope) = self.scopes.last_mut() {
             scope.extend(bindings::of(pattern).iter().map(bindings::Binding::name));
         }
@@ -162,7 +171,9 @@ impl<'ast> Visit<'ast> for Free {
 
     fn visit_expr_closure(&mut self, closure: &'ast syn::ExprClosure) {
         self.scoped(|free| {
-            closure.inputs.iter().for_each(|input| free.bind(input));
+            for input in &closure.inputs {
+                free.bind(input);
+            }
             free.visit_expr(&closure.body);
         });
     }
@@ -217,7 +228,9 @@ pub(crate) fn assignment<'a>(stmts: &'a [Stmt], name: &str) -> Option<&'a Expr> 
         }
     }
     let mut found = Find(name, None);
-    stmts.iter().for_each(|stmt| found.visit_stmt(stmt));
+    for stmt in stmts {
+        found.visit_stmt(stmt);
+    }
     found.1
 }
 
@@ -268,6 +281,8 @@ pub(crate) fn assigns(stmts: &[Stmt], name: &Ident) -> bool {
         }
     }
     let mut found = Assigns(name, false);
-    stmts.iter().for_each(|stmt| found.visit_stmt(stmt));
+    for stmt in stmts {
+        found.visit_stmt(stmt);
+    }
     found.1
 }

@@ -67,22 +67,22 @@ impl Lowering<'_> {
         let (number, label) = self.point(&of.for_token, quote!(for #pattern in #iterated));
         let name = format!("position of {label}");
         match strip_parens(iterated) {
-            Expr::Range(range) if range.start.is_some() => self.over_range(of, range, number, name),
-            _ => self.over_iterator(of, number, name),
+            Expr::Range(range) if range.start.is_some() => self.over_range(of, range, number, &name),
+            _ => self.over_iterator(of, number, &name),
         }
     }
 
-    fn over_range(&mut self, of: &ExprForLoop, range: &ExprRange, number: u32, name: String) -> Lowered {
+    fn over_range(&mut self, of: &ExprForLoop, range: &ExprRange, number: u32, name: &str) -> Lowered {
         let span = own_numbered("span", number);
         let (start, arrive, kind) = (own("frame"), Self::arrive(number), span_kind(range));
         let layer = Layer {
-            saved: vec![Saved::Span { ident: span.clone(), name: name.clone() }],
+            saved: vec![Saved::Span { ident: span.clone(), name: name.to_owned() }],
             ..Layer::default()
         };
         let blocks = stride::plan(of, &self.locals);
         let turns = match blocks {
             Some(plan) if range.end.is_some() => {
-                let hook = self.inside(of, layer, |lowering| lowering.hook(number, false));
+                let hook = self.within(layer, |lowering| lowering.hook(number, false));
                 stride::blocks(of, &plan, number, &span, range, &hook)
             }
             _ => self.turns(of, number, layer, &quote!(#span.rest()), &|item| quote!(#span.current = #item;)),
@@ -94,7 +94,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn over_iterator(&mut self, of: &ExprForLoop, number: u32, name: String) -> Lowered {
+    fn over_iterator(&mut self, of: &ExprForLoop, number: u32, name: &str) -> Lowered {
         iterators::refuse(&of.expr, &self.path, &self.locals, self.errors);
         let (index, next, frame) =
             (own_numbered("index", number), own_numbered("next", number), own("frame"));
@@ -116,26 +116,32 @@ impl Lowering<'_> {
             mutable: true,
             restore: quote!(#frame.position(#name)),
         });
-        layer.saved.push(Saved::Index { ident: index.clone(), name });
+        layer.saved.push(Saved::Index { ident: index.clone(), name: name.to_owned() });
         let mut uses = liveness::of_expr(&expression);
         uses.retain(|name, _| self.is_local(name));
         iterators::refuse_changes(&uses, of, self.errors);
-        let (held, hold) = self.hold(&uses);
+        let (held, borrows) = self.hold(&uses);
         layer.held.extend(held.map(|held| Held { span: of.expr.span(), ..held }));
         let iterator = own_numbered("iterator", number);
-        let step = quote!(#index = #next; #next += 1;);
-        let turns = self.turns(of, number, layer, &iterator.to_token_stream(), &|_| step.clone());
+        let turns = if let Some(plan) = stride::plan_iterator(of, &self.locals) {
+            let hook = self.within(layer, |lowering| lowering.hook(number, false));
+            stride::iterator_blocks(of, &plan, number, &iterator, &index, &hook)
+        } else {
+            let step = quote!(#index = #next; #next += 1;);
+            let turns = self.turns(of, number, layer, &iterator.to_token_stream(), &|_| step.clone());
+            quote!(let mut #next = #index; #turns)
+        };
         let (arrive, order) = (Self::arrive(number), iterators::order(&iterator, number, of));
         let span = of.expr.span();
         let started = quote_spanned!(span=> ::core::iter::IntoIterator::into_iter(#expression));
         lowered.code = quote!({
             #arrive
-            #hold
+            #borrows
             #[allow(clippy::all, clippy::pedantic)]
             match ::limitless_faas::checkpoint::skip_to(#started, #index) {
-                #iterator => {
+                #[allow(unused_mut)]
+                mut #iterator => {
                     #order
-                    let mut #next = #index;
                     #turns
                 }
             }
@@ -184,15 +190,6 @@ impl Lowering<'_> {
         let lowered = lower(self);
         self.path.pop();
         lowered
-    }
-
-    fn inside(
-        &mut self,
-        _: &ExprForLoop,
-        layer: Layer,
-        lower: impl FnOnce(&mut Self) -> TokenStream,
-    ) -> TokenStream {
-        self.within(layer, lower)
     }
 }
 

@@ -121,7 +121,9 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn block(&mut self, block: &Block) {
-        block.stmts.iter().for_each(|stmt| self.stmt(stmt));
+        for stmt in &block.stmts {
+            self.stmt(stmt);
+        }
         let last_cut = block.stmts.iter().rposition(|stmt| count_in_stmt(stmt) > 0);
         for stmt in &block.stmts[last_cut.unwrap_or(0)..] {
             if let Stmt::Local(local) = stmt {
@@ -344,7 +346,9 @@ impl Strays<'_> {
     }
 
     fn loop_at(&mut self, attributes: &[Attribute], keyword: &dyn ToTokens) -> bool {
-        attributes.iter().for_each(|attribute| self.report(attribute, keyword));
+        for attribute in attributes {
+            self.report(attribute, keyword);
+        }
         has(attributes, "checkpoint")
     }
 }

@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{FnArg, GenericArgument, Ident, ItemFn, Pat, PatType, PathArguments, ReturnType, Safety, Type};
+use syn::{
+    FnArg, GenericArgument, Ident, ItemFn, Pat, PatType, PathArguments, PathSegment, ReturnType, Safety, Type,
+};
 
 use crate::bindings::Binding;
 use crate::errors::Errors;
@@ -44,8 +46,8 @@ pub(crate) fn parse(item: &ItemFn, errors: &mut Errors) -> Parsed {
                 "a handler can't be a method: it is called with a JSON input, and there is no `self` to call it on",
                 "make it a free function, and take what it needs of `self` as parameters",
             ),
-            FnArg::Typed(typed) => match context_state(&typed.ty) {
-                Some(state) if index == 0 => context = Some((ident_of(&typed.pat).map(|b| b.ident), state)),
+            FnArg::Typed(typed) => match as_context(&typed.ty) {
+                Some(of) if index == 0 => context = Some((ident_of(&typed.pat).map(|b| b.ident), state_of(of))),
                 Some(_) => errors.at(typed, "the context is not the first parameter", "put `ctx: Context` first"),
                 None => parameters.extend(parameter(typed, errors)),
             },
@@ -83,15 +85,19 @@ fn refuse_qualifiers(item: &ItemFn, errors: &mut Errors) {
     }
 }
 
-/// `Some` if the type is a `Context`; inside, its state if one is written.
-fn context_state(of: &Type) -> Option<Option<Type>> {
+/// The last part of the type's path if it is a `Context`.
+fn as_context(of: &Type) -> Option<&PathSegment> {
     let Type::Path(path) = of else { return None };
-    let last = path.path.segments.last().filter(|segment| segment.ident == "Context")?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return Some(None) };
-    Some(arguments.args.iter().find_map(|argument| match argument {
+    path.path.segments.last().filter(|segment| segment.ident == "Context")
+}
+
+/// The state of a `Context`, if one is written.
+fn state_of(context: &PathSegment) -> Option<Type> {
+    let PathArguments::AngleBracketed(arguments) = &context.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(state) => Some(state.clone()),
         _ => None,
-    }))
+    })
 }
 
 fn ident_of(pattern: &Pat) -> Option<Binding> {

@@ -22,9 +22,19 @@ pub(crate) struct Plan {
 
 /// Whether the body is straight-line arithmetic.
 pub(crate) fn plan(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
+    plan_with(of, &liveness::of_body(&[&of.pat], &of.body), locals)
+}
+
+/// Whether the iterator's own work is too.
+pub(crate) fn plan_iterator(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
+    let mut uses = liveness::of_body(&[&of.pat], &of.body);
+    uses.extend(liveness::of_expr(&of.expr));
+    if is_plain_source(&of.expr) { plan_with(of, &uses, locals) } else { None }
+}
+
+fn plan_with(of: &ExprForLoop, uses: &liveness::Uses, locals: &[String]) -> Option<Plan> {
     let mut plain = Plain(true);
     plain.visit_block(&of.body);
-    let uses = liveness::of_body(&[&of.pat], &of.body);
     let locals = uses.iter().filter(|(name, _)| locals.contains(name));
     let locals = locals.filter_map(|(name, _)| syn::parse_str::<Ident>(name).ok()).collect();
     plain.0.then_some(Plan { locals })
@@ -57,6 +67,84 @@ pub(crate) fn blocks(
             #(#attributes)* #label for #item in #block.clone() { let #pattern = #item; #(#stmts)* }
             if #span.advance(#end) { break #outer; }
         }
+    }
+}
+
+/// The same for an iterator that knows how much it has left; any other gets blocks of one.
+pub(crate) fn iterator_blocks(
+    of: &ExprForLoop,
+    plan: &Plan,
+    number: u32,
+    iterator: &Ident,
+    index: &Ident,
+    hook: &TokenStream,
+) -> TokenStream {
+    let (item, block, stride) =
+        (own_numbered("item", number), own_numbered("block", number), own_numbered("stride", number));
+    let outer = Lifetime::new(&format!("'__blocks{number}"), Span::mixed_site());
+    let mut body = of.body.clone();
+    Leave { outer: &outer, label: label_name(of.label.as_ref()) }.visit_block_mut(&mut body);
+    let (pattern, label, attributes, stmts) = (&of.pat, &of.label, kept(&of.attrs), &body.stmts);
+    let (locals, ended, known) = (&plan.locals, own_numbered("ended", number), own_numbered("known", number));
+    quote! {
+        let #stride = ::limitless_faas::checkpoint::stride(&[
+            #(::limitless_faas::checkpoint::plain_cost(&#locals)),*
+        ]);
+        #[allow(unused_labels)]
+        #outer: loop {
+            #hook
+            let (#block, #known) = {
+                #[allow(unused_imports)]
+                use ::limitless_faas::checkpoint::{ViaLength as _, ViaOne as _};
+                (&&::limitless_faas::checkpoint::LengthProbe(&#iterator)).at_hand(#stride)
+            };
+            if #block == 0 { break #outer; }
+            // Where the length is known the flag is dead code; alive it would keep the loop from being vectorised.
+            let mut #ended = false;
+            #(#attributes)* #label for _ in 0..#block {
+                let ::core::option::Option::Some(#item) = ::core::iter::Iterator::next(&mut #iterator) else {
+                    if !#known { #ended = true; }
+                    break;
+                };
+                let #pattern = #item;
+                #(#stmts)*
+            }
+            if #ended { break #outer; }
+            #index += #block as u64;
+        }
+    }
+}
+
+/// Whether what is iterated over is a slice, or adapters on slices that do next to nothing.
+///
+/// No range: whether its type knows its length may depend on an integer type that is still open.
+fn is_plain_source(source: &Expr) -> bool {
+    const ADAPTERS: &[&str] = &[
+        "iter",
+        "copied",
+        "cloned",
+        "zip",
+        "rev",
+        "skip",
+        "take",
+        "chunks",
+        "chunks_exact",
+        "windows",
+        "as_slice",
+    ];
+    match source {
+        Expr::Paren(of) => is_plain_source(&of.expr),
+        Expr::Group(of) => is_plain_source(&of.expr),
+        Expr::Reference(of) => of.mutability.is_none() && is_plain_source(&of.expr),
+        Expr::Field(of) => is_plain_source(&of.base),
+        Expr::Index(of) => is_plain_source(&of.expr),
+        Expr::Path(of) => of.path.get_ident().is_some(),
+        Expr::Lit(_) => true,
+        Expr::MethodCall(call) => {
+            let known = ADAPTERS.iter().any(|name| call.method == name);
+            known && is_plain_source(&call.receiver) && call.args.iter().all(is_plain_source)
+        }
+        _ => false,
     }
 }
 

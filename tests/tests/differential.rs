@@ -1,4 +1,5 @@
 //! Wherever a handler is suspended, its result is that of the plain function.
+#![allow(clippy::all, clippy::pedantic, clippy::unwrap_used, reason = "handlers as users write them")]
 
 /// Calls the plain function, and compares it with every way of suspending it.
 macro_rules! same {

@@ -1,4 +1,5 @@
 //! Each file in `ui/` is one mistake; beside it is what its author reads.
+#![allow(clippy::unwrap_used, reason = "in tests what is wrong panics")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,7 +45,7 @@ fn newest(folder: &Path, prefix: &str) -> PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let named = files.filter(|file| {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        name.starts_with(prefix) && name.ends_with(".rlib")
+        name.starts_with(prefix) && file.extension().is_some_and(|extension| extension == "rlib")
     });
     named.max_by_key(|file| file.metadata().unwrap().modified().unwrap()).unwrap()
 }

@@ -177,8 +177,9 @@ impl Save {
 
     /// Saves a range's operands.
     #[cold]
-    pub fn put_operands<T: Keep>(&mut self, name: &'static str, operands: &T) {
-        self.put(name, operands);
+    #[inline(never)]
+    pub fn put_operands<T: Keep + Copy>(&mut self, name: &'static str, operands: T) {
+        self.put(name, &operands);
     }
 
     fn close(self) -> Outcome {

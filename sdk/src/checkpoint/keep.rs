@@ -43,7 +43,19 @@ pub fn keep<T: Keep>(name: &'static str, _: &T) -> Encoder<T> {
 impl<T> Encoder<T> {
     /// Saves the binding's present value.
     #[cold]
-    pub fn put(self, save: &mut Save, value: &T) {
+    #[inline(never)]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "a reference would keep a number of a hot loop in memory"
+    )]
+    pub fn put(self, save: &mut Save, value: T) {
+        (self.put)(save, self.name, &value);
+    }
+
+    /// The same for a binding that something in the loop borrows.
+    #[cold]
+    #[inline(never)]
+    pub fn put_borrowed(self, save: &mut Save, value: &T) {
         (self.put)(save, self.name, value);
     }
 
@@ -69,7 +81,9 @@ impl Seen {
     #[inline]
     pub fn check(&self, frame: &Frame, types: &[(&'static str, &'static str)]) {
         if self.is_due(frame) {
-            types.iter().for_each(|of| refuse_shared(*of));
+            for (name, of) in types {
+                refuse_shared(name, of);
+            }
         }
     }
 
@@ -86,25 +100,23 @@ impl Seen {
     }
 }
 
+/// The user's mistake, found only at run time.
 #[cold]
-#[allow(clippy::panic, reason = "the user's mistake, found only at run time")]
-fn refuse_shared((name, of): (&'static str, &'static str)) {
+fn refuse_shared(name: &str, of: &str) {
     let shared = ["alloc::rc::Rc<", "alloc::sync::Arc<", "alloc::rc::Weak<", "alloc::sync::Weak<"];
-    if shared.iter().any(|pointer| of.contains(pointer)) {
-        panic!(
-            "`{name}: {of}` lives across a checkpointed loop, but a checkpoint would turn one shared value into several; help: own the value, or keep indices"
-        );
-    }
+    assert!(
+        !shared.iter().any(|pointer| of.contains(pointer)),
+        "`{name}: {of}` lives across a checkpointed loop, but a checkpoint would turn one shared value into several; help: own the value, or keep indices"
+    );
 }
 
+/// The user's mistake, found only at run time.
 #[cold]
-#[allow(clippy::panic, reason = "the user's mistake, found only at run time")]
 fn refuse_random(of: &str, label: &str) {
-    if is_random(of) {
-        panic!(
-            "`{label}` iterates over `{of}`, which may come in another order after a resume; help: use a BTreeMap or BTreeSet, or collect the keys into a Vec before the loop"
-        );
-    }
+    assert!(
+        !is_random(of),
+        "`{label}` iterates over `{of}`, which may come in another order after a resume; help: use a BTreeMap or BTreeSet, or collect the keys into a Vec before the loop"
+    );
 }
 
 /// How many iterations of a loop without calls run between two hooks.

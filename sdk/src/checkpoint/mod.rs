@@ -4,6 +4,11 @@
 //! [`Session::request`]; the handler's thread holds the other and answers at its next hook, the
 //! relaxed load that stands at the top of every checkpointed loop.
 
+#![allow(
+    clippy::inline_always,
+    reason = "hooks stand in the hottest loops, also in builds without optimisation"
+)]
+
 mod codec;
 mod context;
 mod frame;
@@ -25,7 +30,10 @@ pub use keep::{Encoder, Keep, Seen, keep, plain_cost, stride};
 pub use kinds::{Borrow, BorrowProbe, Owned, Owning, ViaBorrow, ViaOwned, require_owned};
 pub use order::{AnyOrder, FixedOrder, InOrder, OrderProbe, RandomOrder, ShuffledOrder, require_order};
 pub use outcome::{ApplicationError, Outcome, Point};
-pub use position::{Choice, Span, SpanFrom, SpanInclusive, skip_to, span, span_from, span_inclusive};
+pub use position::{
+    Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, skip_to, span, span_from,
+    span_inclusive,
+};
 pub use session::{Reports, Request, Services, Session};
 pub use state::{Migrate, SavedState, State, StateCodec, older};
 

@@ -133,8 +133,9 @@ macro_rules! savable {
         impl<T: Serialize + DeserializeOwned> $position<T> {
             /// Saves the position.
             #[cold]
-            pub fn put(&self, save: &mut Save, name: &'static str) {
-                save.put(name, self);
+            #[inline(never)]
+            pub fn put(self, save: &mut Save, name: &'static str) {
+                save.put(name, &self);
             }
         }
     )+};
@@ -159,6 +160,33 @@ pub fn skip_to<I: Iterator>(mut iterator: I, index: u64) -> I {
     }
     iterator
 }
+
+/// Asks how many elements an iterator has at hand.
+pub struct LengthProbe<'a, I>(pub &'a I);
+
+/// Chosen for iterators that know.
+pub trait ViaLength {
+    /// At most `stride`, and that this many will come.
+    fn at_hand(&self, stride: usize) -> (usize, bool);
+}
+
+impl<I: ExactSizeIterator> ViaLength for &LengthProbe<'_, I> {
+    #[inline(always)]
+    fn at_hand(&self, stride: usize) -> (usize, bool) {
+        (self.0.len().min(stride), true)
+    }
+}
+
+/// Chosen for those that don't: one, to be tried.
+pub trait ViaOne {
+    /// One, which may not come.
+    #[inline(always)]
+    fn at_hand(&self, _: usize) -> (usize, bool) {
+        (1, false)
+    }
+}
+
+impl<I> ViaOne for LengthProbe<'_, I> {}
 
 /// Which arm of a `match` a run took: one that holds no loop and is done, or one that does.
 pub enum Choice<D, A> {

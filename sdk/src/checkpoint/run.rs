@@ -116,17 +116,26 @@ impl Panic {
 }
 
 thread_local! {
-    /// `Some` while a handler runs on this thread; holds where it panicked.
-    static PLACE: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
+    static PLACE: RefCell<Watched> = const { RefCell::new(Watched::No) };
+}
+
+/// Whether a handler runs on this thread, and where it panicked.
+enum Watched {
+    No,
+    Yes,
+    Panicked(String),
 }
 
 /// Runs code of the user's; panics are returned with their place.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     watch_places();
-    let before = PLACE.replace(Some(None));
+    let before = PLACE.replace(Watched::Yes);
     // The handler's state is dropped with it, and a session is valid between any two statements.
     let caught = catch_unwind(AssertUnwindSafe(run));
-    let place = PLACE.replace(before).flatten();
+    let place = match PLACE.replace(before) {
+        Watched::Panicked(place) => Some(place),
+        Watched::No | Watched::Yes => None,
+    };
     caught.map_err(|payload| Panic { payload, place })
 }
 
@@ -139,9 +148,10 @@ fn watch_places() {
             // A panic while this thread's locals are being destroyed has no handler to belong to.
             let _ = PLACE.try_with(|place| {
                 if let Ok(mut place) = place.try_borrow_mut()
-                    && let Some(place) = place.as_mut()
+                    && !matches!(*place, Watched::No)
+                    && let Some(location) = panic.location()
                 {
-                    *place = panic.location().map(ToString::to_string);
+                    *place = Watched::Panicked(location.to_string());
                 }
             });
             before(panic);

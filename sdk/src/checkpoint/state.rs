@@ -1,4 +1,5 @@
 //! Named, versioned state for handlers that save it explicitly.
+#![allow(clippy::result_large_err, reason = "an error here is a saved state that another version reads")]
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

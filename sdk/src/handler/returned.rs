@@ -69,6 +69,7 @@ impl<T> ViaValue for Returned<'_, T> {
     }
 }
 
+#[allow(clippy::unused_self, reason = "it carries the types")]
 impl<T, E> ResultWriter<T, E> {
     /// `Ok` is the result, `Err` an application error.
     pub fn write(self, value: &Result<T, E>) -> Outcome
@@ -83,6 +84,7 @@ impl<T, E> ResultWriter<T, E> {
     }
 }
 
+#[allow(clippy::unused_self, reason = "it carries the type")]
 impl<T> ValueWriter<T> {
     /// The value is the result.
     pub fn write(self, value: &T) -> Outcome

@@ -208,3 +208,68 @@ fn copied_range(n: u32) -> u32 {
 fn a_range_in_a_variable() {
     same!(copied_range(n = 8));
 }
+
+#[handler]
+fn long_slices(items: Vec<u32>) -> Vec<u32> {
+    let mut sums = [0u32; 3];
+    #[checkpoint]
+    for item in &items {
+        sums[0] = sums[0].wrapping_mul(31).wrapping_add(*item);
+    }
+    #[checkpoint]
+    'zipped: for (a, b) in items.iter().zip(items[1..].iter()).rev() {
+        if *a == 7 {
+            continue 'zipped;
+        }
+        if *b == 13 {
+            break;
+        }
+        sums[1] ^= a.wrapping_mul(*b);
+    }
+    #[checkpoint]
+    for pair in items.chunks_exact(2) {
+        sums[2] = sums[2].wrapping_add(pair[0] ^ pair[1]);
+        if sums[2] == 1 {
+            return vec![];
+        }
+    }
+    sums.to_vec()
+}
+
+#[test]
+fn slices_in_blocks() {
+    for length in [0, 1, 1_023, 1_024, 1_025, 2_048, 3_000] {
+        let items: Vec<u32> = (0..length).map(|i| i * 7 % 1_000 + 20).collect();
+        if length == 0 {
+            // Nothing to slice off: the plain function panics, and so must each run.
+            continue;
+        }
+        same!(long_slices(items = items.clone()));
+    }
+}
+
+#[handler]
+fn unknown_length(text: String, items: Vec<u32>) -> u32 {
+    let mut sum = 0u32;
+    #[checkpoint]
+    for item in items.iter().skip(1).take(5) {
+        sum += *item;
+    }
+    #[checkpoint]
+    for letter in "abc".chars().zip(text.chars()) {
+        sum += letter.1 as u32;
+    }
+    #[checkpoint]
+    for letter in text.bytes().rev() {
+        if letter == b'x' {
+            continue;
+        }
+        sum ^= letter as u32;
+    }
+    sum
+}
+
+#[test]
+fn iterators_that_do_not_know_their_length() {
+    same!(unknown_length(text = "héxllo".to_owned(), items = vec![1, 2, 3, 4, 5, 6, 7]));
+}
