@@ -46,7 +46,28 @@ pub(crate) struct Incoming {
     /// How to invoke the successor.
     pub(crate) successor: Successor,
     /// What the platform says of this run, by the names it uses.
-    pub(crate) vars: BTreeMap<String, String>,
+    pub(crate) vars: Vars,
+}
+
+/// Names and values that a platform gives to one run, over those it gave to the container.
+#[derive(Clone, Default)]
+pub(crate) struct Vars {
+    of_run: Arc<Vec<(&'static str, String)>>,
+    of_container: Arc<BTreeMap<String, String>>,
+}
+
+impl Vars {
+    pub(crate) fn new(
+        of_run: Vec<(&'static str, String)>,
+        of_container: Arc<BTreeMap<String, String>>,
+    ) -> Self {
+        Self { of_run: Arc::new(of_run), of_container }
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let of_run = self.of_run.iter().find(|(known, value)| *known == name && !value.is_empty());
+        of_run.map(|(_, value)| value).or_else(|| self.of_container.get(name)).cloned()
+    }
 }
 
 /// What a call asks.

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::handler::{RunEvent, lock};
-use super::{no_store, now_us};
+use super::{Vars, no_store, now_us};
 use crate::checkpoint::Services;
 
 /// The steps of one delivery.
@@ -22,7 +22,7 @@ pub(crate) struct Steps {
     log: Option<Log>,
     nonce: Nonce,
     to: mpsc::UnboundedSender<RunEvent>,
-    vars: BTreeMap<String, String>,
+    vars: Vars,
     /// The process's runtime, where the handler is not async and may wait for it.
     blocking: Option<Handle>,
     known: Mutex<Known>,
@@ -71,7 +71,7 @@ impl Steps {
         log: Option<Log>,
         nonce: Nonce,
         to: mpsc::UnboundedSender<RunEvent>,
-        vars: BTreeMap<String, String>,
+        vars: Vars,
         blocking: Option<Handle>,
     ) -> Self {
         Self {
@@ -88,7 +88,7 @@ impl Steps {
 
     /// What the platform calls `name` for this run.
     pub(crate) fn var(&self, name: &str) -> Option<String> {
-        self.vars.get(name).cloned()
+        self.vars.get(name)
     }
 
     /// The runtime that a handler which is not async may wait for.

@@ -1,6 +1,5 @@
 //! `OpenFaaS`'s function interface: plain HTTP, the input is the body.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::control::Control;
 use super::openwhisk::running;
 use super::outgoing::Successor;
 use super::{http, parse_go_duration};
-use crate::engine::{Asked, Engine, Incoming, Reply, now_us};
+use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
 
 /// One call.
 pub(crate) async fn call(engine: &Arc<Engine>, head: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
@@ -46,7 +45,7 @@ fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Fail
         deadline_ms: received_us / 1000 + time_limit_ms(engine, headers),
         is_owner_dead: engine.config().is_vouched(headers),
         successor: successor(engine, handler.name),
-        vars: BTreeMap::new(),
+        vars: Vars::default(),
         handler,
     })
 }

@@ -15,15 +15,15 @@ use serde_json::{Map, Value, json};
 use super::control::Control;
 use super::http;
 use super::outgoing::Successor;
-use crate::engine::{Asked, Engine, Incoming, Reply, now_us};
+use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
 
 /// Ends an activation's logs, on both streams.
-const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
 
 /// What `/init` said.
 #[derive(Debug, Default)]
 pub(crate) struct OpenWhisk {
-    env: RefCell<BTreeMap<String, String>>,
+    env: RefCell<Arc<BTreeMap<String, String>>>,
 }
 
 #[derive(Deserialize)]
@@ -46,8 +46,16 @@ struct Run {
     deadline: Value,
     #[serde(default)]
     api_key: Option<String>,
-    #[serde(flatten)]
-    others: BTreeMap<String, Value>,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    action_name: String,
+    #[serde(default)]
+    action_version: String,
+    #[serde(default)]
+    activation_id: String,
+    #[serde(default)]
+    transaction_id: String,
 }
 
 impl OpenWhisk {
@@ -60,7 +68,7 @@ impl OpenWhisk {
         match serde_json::from_slice::<Init>(body) {
             Ok(init) => {
                 let env = init.value.env.into_iter().map(|(name, value)| (name, plain(&value)));
-                self.env.borrow_mut().extend(env);
+                Arc::make_mut(&mut self.env.borrow_mut()).extend(env);
                 http::json(StatusCode::OK, &json!({ "ok": true, "handlers": engine.handler_names() }))
             }
             Err(error) => {
@@ -92,10 +100,7 @@ impl OpenWhisk {
     fn incoming(&self, engine: &Engine, headers: &HeaderMap, mut run: Run) -> Result<Incoming, Failure> {
         let received_us = now_us();
         let control = Control::take(&mut run.value)?;
-        let vars = self.vars(&run);
-        let var = |name: &str| vars.get(&format!("__OW_{name}")).cloned().unwrap_or_default();
-        let (activation, action) = (var("ACTIVATION_ID"), var("ACTION_NAME"));
-        let handler = engine.handler_for(action.rsplit('/').next().unwrap_or_default())?;
+        let handler = engine.handler_for(run.action_name.rsplit('/').next().unwrap_or_default())?;
         let deadline_ms = match millis(&run.deadline) {
             Some(deadline_ms) => deadline_ms,
             None => received_us / 1000 + engine.config().time_limit_ms(),
@@ -103,8 +108,12 @@ impl OpenWhisk {
         let asked = match control.resume {
             Some(execution) => Asked::Resume { execution, entry: control.entry },
             None => Asked::First {
-                execution: first_execution(handler.name, control.idempotency_key.as_deref(), &activation),
-                input: Value::Object(run.value),
+                execution: first_execution(
+                    handler.name,
+                    control.idempotency_key.as_deref(),
+                    &run.activation_id,
+                ),
+                input: Value::Object(std::mem::take(&mut run.value)),
                 // One activation id has one activation record, whatever was run twice: the platform itself removes
                 // duplicates there. A key or a receiver of its own asks for more.
                 is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
@@ -114,22 +123,27 @@ impl OpenWhisk {
         Ok(Incoming {
             handler,
             asked,
-            activation,
+            activation: run.activation_id.clone(),
             received_us,
             deadline_ms,
             is_owner_dead: engine.config().is_vouched(headers),
-            successor: successor(engine, &action, run.api_key.as_deref()),
-            vars,
+            successor: successor(engine, &run.action_name, run.api_key.as_deref()),
+            vars: self.vars(run),
         })
     }
 
     /// The `__OW_…` values of this run, over those of the container.
-    fn vars(&self, run: &Run) -> BTreeMap<String, String> {
-        let mut vars = self.env.borrow().clone();
-        let of_run = run.others.iter().map(|(name, value)| (name.to_ascii_uppercase(), plain(value)));
-        vars.extend(of_run.map(|(name, value)| (format!("__OW_{name}"), value)));
-        vars.insert("__OW_DEADLINE".to_owned(), plain(&run.deadline));
-        vars
+    fn vars(&self, run: Run) -> Vars {
+        let of_run = [
+            ("__OW_NAMESPACE", run.namespace),
+            ("__OW_ACTION_NAME", run.action_name),
+            ("__OW_ACTION_VERSION", run.action_version),
+            ("__OW_ACTIVATION_ID", run.activation_id),
+            ("__OW_TRANSACTION_ID", run.transaction_id),
+            ("__OW_DEADLINE", plain(&run.deadline)),
+            ("__OW_API_KEY", run.api_key.unwrap_or_default()),
+        ];
+        Vars::new(of_run.into(), self.env.borrow().clone())
     }
 }
 
@@ -197,6 +211,7 @@ fn plain(value: &Value) -> String {
 
 /// Marks the end of the activation's logs. A closed stream has no reader to mark it for.
 fn end_logs() {
-    let _ = writeln!(std::io::stdout(), "{SENTINEL}").and_then(|()| std::io::stdout().flush());
-    let _ = writeln!(std::io::stderr(), "{SENTINEL}");
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(SENTINEL).and_then(|()| stdout.flush());
+    let _ = std::io::stderr().write_all(SENTINEL);
 }
