@@ -192,13 +192,12 @@ impl Engine {
     /// The log of an execution. The store is opened once; one that can't be opened is tried again with the next delivery.
     fn log(&self, execution: &ExecutionId) -> Result<Option<Log>, Failure> {
         let Some(url) = &self.config.store_url else { return Ok(None) };
-        let store = match self.store.get() {
-            Some(store) => store.clone(),
-            None => {
-                let store = open_with_faults(url, self.config.store_faults.as_deref())
-                    .map_err(|error| limitless_faas_store::log::failure(&error))?;
-                self.store.get_or_init(|| store).clone()
-            }
+        let store = if let Some(store) = self.store.get() {
+            store.clone()
+        } else {
+            let store = open_with_faults(url, self.config.store_faults.as_deref())
+                .map_err(|error| limitless_faas_store::log::failure(&error))?;
+            self.store.get_or_init(|| store).clone()
         };
         Ok(Some(Log::new(store, execution.clone())))
     }

@@ -39,14 +39,14 @@ pub(super) struct Target(Arc<Mutex<Option<EnvelopeWriter<Out>>>>);
 
 /// Where the envelope goes.
 enum Out {
-    Held(Vec<u8>, Place),
+    Held(Vec<u8>, Box<Place>),
     Blob(Box<dyn BlobWriter>, String),
 }
 
 impl Saving {
     pub(super) fn new(header: Header, log: Option<Log>, runtime: Handle) -> Self {
         let place = Place { header, log, runtime };
-        let out = Out::Held(Vec::new(), place.clone());
+        let out = Out::Held(Vec::new(), Box::new(place.clone()));
         let writer = EnvelopeWriter::new(out, place.header.clone(), EnvelopeOptions::default());
         Self { writer: Arc::new(Mutex::new(Some(writer))), place }
     }
