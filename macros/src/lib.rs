@@ -25,7 +25,53 @@ mod text;
 #[cfg(test)]
 mod expansion_tests;
 
-/// Makes a function a handler; see the `limitless-faas` crate.
+/// Makes a function a handler: a function that the platform calls with a JSON input.
+///
+/// ```ignore
+/// /// The prime factors of `n`, smallest first.
+/// #[handler]
+/// fn factors(n: u64) -> Vec<u64> {
+///     let mut rest = n;
+///     let mut found = Vec::new();
+///     #[checkpoint]
+///     for d in 2..=n.isqrt() {
+///         while rest % d == 0 {
+///             found.push(d);
+///             rest /= d;
+///         }
+///     }
+///     if rest > 1 {
+///         found.push(rest);
+///     }
+///     found
+/// }
+/// ```
+///
+/// The function stays an ordinary function: `factors(360)` in a unit test just runs. Beside it stands a type of the same
+/// name that implements `Handler`, which `serve!(factors)` uses.
+///
+/// # Input and result
+/// The input is a JSON object with a field for each parameter; unknown and missing fields are errors, but a missing
+/// `Option` is `None`. If the only parameter's type deserialises as a struct, the whole input is that struct: the type
+/// decides, never the input. A first parameter `ctx: Context` or `ctx: Context<State>` is no field. The result is the
+/// JSON of the return value; the `Err` of a `Result` is an application error, shown by its `Display`.
+///
+/// # `#[checkpoint]`
+/// Before a `for`, `while` or `loop` it makes each iteration a place where the function can be suspended and gone on
+/// with in another process: what stands before the loop does not run again. The loop may be a statement, the right side of
+/// `let` or `=`, or the last expression; in branches of `if` and `match`, in blocks, and in other checkpointed loops.
+/// - What was bound before the loop and is used in or after it is saved; so it has to be `Serialize` and
+///   `DeserializeOwned`. What is not used any more is dropped *before* the loop, earlier than in the function as
+///   written.
+/// - A range's bounds are evaluated once. Anything else that a `for` iterates over is evaluated again after a resume
+///   and has to give the same elements; what it is made from must not change in the loop.
+/// - The place is the top of the loop's body. It costs one relaxed load; a loop over a range or a slice whose body is plain
+///   arithmetic has one place per 1024 iterations, so that it can be vectorised.
+///
+/// # `#[rebuild]`
+/// Before a `let` it has the binding evaluated again after a resume rather than saved: for borrows, connections, guards.
+/// It is evaluated once more before each checkpointed loop, unless it stands right before it, and what it is made from must not
+/// change until its last use.
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(arguments.into(), &item.into()).into()
@@ -43,7 +89,25 @@ pub fn rebuild(_: TokenStream, item: TokenStream) -> TokenStream {
     errors::outside_handler("rebuild", &item.into()).into()
 }
 
-/// Implements `State`; see the `limitless-faas` crate.
+/// Makes a type the state of handlers with `ctx: Context<Type>`: gives it a name, a version, and a way from older ones.
+///
+/// ```ignore
+/// #[derive(State, Default, Serialize, Deserialize)]
+/// #[state(name = "progress", version = 2, from = ProgressV1)]
+/// struct Progress {
+///     done: u64,
+///     words: u64,
+/// }
+///
+/// impl Migrate<ProgressV1> for Progress {
+///     fn migrate(old: ProgressV1) -> Self {
+///         Progress { done: old.done, words: 0 }
+///     }
+/// }
+/// ```
+///
+/// Without attributes the name is the type's and the version 1; a newer version has the name of the one that it comes
+/// from.
 #[proc_macro_derive(State, attributes(state))]
 pub fn state(item: TokenStream) -> TokenStream {
     state::expand(item.into()).into()
