@@ -18,6 +18,9 @@ use serde_json::value::RawValue;
 /// A handler that needs this many hooks is taken to run for ever.
 const MOST_HOOKS: u64 = 100_000;
 
+/// A handler that needs this many invocations makes no progress.
+const MOST_INVOCATIONS: u64 = 10_000;
+
 /// Where a run's state goes.
 #[derive(Clone, Default)]
 pub struct Saved(Arc<Mutex<Vec<u8>>>);
@@ -95,6 +98,7 @@ fn pieces(
     let mut invocations = 0;
     loop {
         invocations += 1;
+        assert!(invocations < MOST_INVOCATIONS, "{}({}) makes no progress", handler.name, input.get());
         let (outcome, state, _) = invocation(handler, input, from.take(), plan.next().unwrap_or(0));
         match outcome {
             Outcome::Suspended(_) => from = Some(state),
