@@ -156,10 +156,12 @@ impl StdError for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let help = match error.kind() {
-            StoreErrorKind::Retry => "try again; nothing was lost",
+            StoreErrorKind::Retry => {
+                "nothing was lost: try again, or check the store's URL and who may write there"
+            }
             StoreErrorKind::Full => "make room, then go on with `cargo faas resume`",
             StoreErrorKind::Invalid => "write the store as file:/absolute/folder",
-            _ => "check the store's URL and who may write there",
+            _ => "check the store's URL, and who may write there",
         };
         let exit = if error.kind() == StoreErrorKind::Invalid { Exit::Usage } else { Exit::Store };
         Self::new(exit, error.to_string()).help(help)

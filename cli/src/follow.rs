@@ -83,6 +83,8 @@ pub struct Follow<'a> {
     is_begun: bool,
     /// Until the next look at a platform and a log that tell nothing by themselves.
     pause: Duration,
+    /// The latest failure of a delivery that another one might not have met.
+    passing: Option<Failure>,
     /// The delivery whose answer may say why the log does not grow.
     answered: Option<String>,
 }
@@ -107,6 +109,7 @@ impl<'a> Follow<'a> {
             losses: 0,
             is_begun: false,
             pause: FIRST_LOOK,
+            passing: None,
             answered: None,
         }
     }
@@ -220,16 +223,16 @@ impl<'a> Follow<'a> {
         // The log may have grown while we asked; then it has the last word.
         self.read_log().await?;
         match failure_in(&answer) {
-            Some(failure) if self.seen.history.is_none() || !is_passing(&failure) => self.refused(&failure),
-            Some(_) => Ok(None),
+            Some(failure) => self.refused(&failure),
             None if answer.get("execution").is_some() && answer.get("status").is_some() => Ok(None),
             None => Ok(self.seen.history.is_none().then_some(answer)),
         }
     }
 
     /// A failure that only a delivery tells: the execution is as it was.
-    fn refused(&self, failure: &Failure) -> Result<Option<Value>> {
+    fn refused(&mut self, failure: &Failure) -> Result<Option<Value>> {
         if is_passing(failure) {
+            self.passing = Some(failure.clone());
             return Ok(None);
         }
         Err(advise(Error::failure(failure), failure, self.id.as_str()))
@@ -362,11 +365,12 @@ impl<'a> Follow<'a> {
                 .help(format!("`cargo faas result {}` prints it", self.id))
                 .help(format!("see that the receiver answers, then `cargo faas resume {}`", self.id));
         }
-        let message = format!(
-            "failed to get execution {} to go on: {} deliveries had no effect",
-            self.id, self.attempts
-        );
-        Error::platform(message)
+        let message = format!("failed to get execution {} to go on in {} deliveries", self.id, self.attempts);
+        let error = match &self.passing {
+            Some(failure) => Error::new(Exit::of_failure(failure.code), message).because(failure.clone()),
+            None => Error::platform(message),
+        };
+        error
             .help(format!("`cargo faas logs {}` shows what the function printed", self.id))
             .help(format!("`cargo faas resume {}` tries again", self.id))
     }

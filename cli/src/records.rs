@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use limitless_faas_core::log::{Entry, Execution, Stored};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, Store, StoreError};
@@ -29,6 +30,17 @@ impl Records {
     /// Where the URL names none.
     pub fn open(url: &str) -> Result<Self> {
         Ok(Self { store: limitless_faas_store::open(url)?, url: url.to_owned() })
+    }
+
+    /// Sees that the store takes writes, before a function tries for as long as it may run.
+    ///
+    /// # Errors
+    /// Where it takes none.
+    pub async fn probe(&self) -> Result<()> {
+        let name = ExecutionId::from_random(random()?);
+        let key = Key::new(&format!("probes/{name}")).map_err(StoreError::from)?;
+        self.store.create(&key, Bytes::from_static(b"probe")).await?;
+        Ok(self.store.delete(&key).await?)
     }
 
     /// The store's URL.

@@ -48,7 +48,7 @@ impl Default for Patience {
             successor: None,
             // The protocol's own skew, and a little, so that the claim is not refused as too early.
             skew: Duration::from_millis(550),
-            attempts: 8,
+            attempts: 6,
         }
     }
 }
@@ -214,6 +214,6 @@ mod tests {
             assert_eq!(at(now_ms), Next::Call);
             pauses.push(now_ms - quiet_since_ms);
         }
-        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 16_000, 16_000]);
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000]);
     }
 }

@@ -120,6 +120,10 @@ fn a_failing_handler_is_told_from_a_failing_command() {
     assert!(input.stderr.contains("there is no field `pause`"), "{}", input.stderr);
     sample.run(&["run", "slow", "--input", "@/no/such/file"]).expect(2);
     sample.run(&["result", "00112233445566778899aabbccddeeff"]).expect(2);
+    let store = sample
+        .run(&["run", "slow", "--input", r#"{"n": 1, "pause_ms": 0}"#, "--store", "file:/proc/no"])
+        .expect(8);
+    assert!(store.stderr.contains("help: "), "{}", store.stderr);
 }
 
 #[test]

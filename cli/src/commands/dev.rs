@@ -18,6 +18,7 @@ use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
 use crate::platform::{Deployed, Dialect, Local, wsk_line};
 use crate::project::{Function, Project, Target};
+use crate::records::Records;
 use crate::render::printable;
 use crate::state;
 use crate::state::{Announced, State, create_folder};
@@ -38,6 +39,7 @@ pub(super) async fn dev(session: &Session, args: &Dev) -> Result<()> {
         ))
         .help(format!("stop process {} first, or take another --target-dir", other.pid)));
     }
+    Records::open(&store)?.probe().await?;
     let mut changes = if args.no_watch { None } else { watch(&project, &session.ui) };
     let functions = project.functions(&args.pick, &session.ui).await?;
     let local = Local::start(&args.target, &store, Some(args.listen)).await?;

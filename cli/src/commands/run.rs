@@ -49,6 +49,7 @@ pub(super) async fn on_own_platform(
         .as_deref()
         .map_or_else(|| state.default_store_url(), |url| State::store_url(&session.global, Some(url)))?;
     let records = Records::open(&url)?;
+    records.probe().await?;
     let local = Local::start(target, &url, None).await?;
     let followed = follow(session, state, &local, &records, function, target, ask).await;
     local.shutdown().await;
