@@ -144,6 +144,14 @@ impl Model {
         }
     }
 
+    /// As [`Model::exec_ms`], on several CPUs where threads are parallel.
+    pub fn exec_on(&self, start: Start, handlers: &[usize], alone: bool, cpus: u32) -> f64 {
+        if handlers.iter().all(|&handler| self.locked(handler)) {
+            return self.exec_ms(start, handlers, alone);
+        }
+        last(&self.shared(&[(start, handlers.to_vec())], &[0.0], cpus))
+    }
+
     /// The fair predictor runs a single handler in the process's main thread.
     fn plain_start(&self, start: Start) -> bool {
         self.constants.threads == ThreadModel::Fair && start != Start::Keys
