@@ -36,22 +36,42 @@ fn show(name: &str, g: &Graph, r: Request) {
     }
 }
 fn main() {
-    let slapp = Graph::from_stages(
-        "slapp",
-        &[vec!["network-io", "factorial", "disk-io", "fibonacci"], vec!["network-io", "pi", "pbkdf2"]],
-    );
-    show("slapp 104", &slapp, Request::slo(104.0));
-    show("slapp 3", &slapp, Request::cpus(3));
-    show("slapp 104", &slapp, Request::slo(104.0).with(Strategy::Pgp));
-    show("finra5 119", &finra(5), Request::slo(119.0));
-    show("finra50 255", &finra(50), Request::slo(255.0));
-    show("finra100 200", &finra(100), Request::slo(200.0));
-    show("finra100 350", &finra(100), Request::slo(350.0));
-    show("finra100 6", &finra(100), Request::cpus(6));
-    for s in Strategy::ALL {
-        show("finra50 255", &finra(50), Request::slo(255.0).with(s));
+    let all = [
+        "network-io",
+        "factorial",
+        "disk-io",
+        "fibonacci",
+        "pi",
+        "pbkdf2",
+        "post-storage",
+        "upload-home-timeline",
+        "store-review",
+        "upload-user-review",
+        "upload-creator",
+        "upload-user-id",
+        "marketdata",
+        "upload-user-timeline",
+    ];
+    for n in [5, 6, 7, 8, 9, 10, 12, 14] {
+        let g = Graph::from_stages(
+            &format!("n{n}"),
+            &[all[..n].to_vec(), all[14 - n..].to_vec(), all[..n / 2].to_vec()],
+        );
+        show(&format!("n{n} cpus 99"), &g, Request::cpus(99));
+        show(&format!("n{n} slo 1"), &g, Request::slo(1.0));
+        show(&format!("n{n} slo 250"), &g, Request::slo(250.0));
     }
-    show("finra100 200", &finra(100), Request::slo(200.0).with(Strategy::Pgp));
-    show("finra100 350", &finra(100), Request::slo(350.0).with(Strategy::Pgp));
-    show("finra1000 600", &finra(1000), Request::slo(600.0));
+    let st: Vec<Vec<&str>> =
+        (0..50).map(|i| (0..20).map(|j| all[(i * 7 + j * (1 + i % 5)) % 14]).collect()).collect();
+    let g = Graph::from_stages("thousand", &st);
+    for slo in [2500.0, 4000.0, 6000.0, 10000.0] {
+        show("1000/50", &g, Request::slo(slo));
+    }
+    for slo in [300.0, 600.0, 2000.0, 8000.0] {
+        show("finra1000", &finra(1000), Request::slo(slo));
+    }
+    let st: Vec<Vec<&str>> = vec![(0..1000).map(|j| all[(j * j) % 14]).collect()];
+    for slo in [300.0, 600.0, 2000.0, 8000.0] {
+        show("1000x14", &Graph::from_stages("x", &st), Request::slo(slo));
+    }
 }

@@ -251,8 +251,10 @@ const ROUNDING_MS: f64 = 1e-9;
 fn within(search: &mut Search<'_>, request: &Request, slo_ms: f64) -> Result<Answer, PlanError> {
     let most = most_cpus(search);
     let fits = |ms: f64| ms <= slo_ms + ROUNDING_MS;
-    let fewest = (1..=most).collect::<Vec<_>>();
+    let fewest = search.cpus(most, 64);
     let first = fewest.partition_point(|&cpus| !fits(search.workflow_bound(cpus)));
+    // Between two numbers of the list the bound holds for the one after the first.
+    let least = if first == 0 { 1 } else { fewest[first - 1] + 1 };
     for &cpus in &fewest[first..] {
         let mut best: Option<(Solution, Plan)> = None;
         for wraps in search.wraps(cpus) {
@@ -267,7 +269,7 @@ fn within(search: &mut Search<'_>, request: &Request, slo_ms: f64) -> Result<Ans
             let Some(found) = search.best(cpus, wraps).filter(|found| found.latency <= limit) else {
                 continue;
             };
-            let plan = finish(search, request, &found, Some(fewest[first]))?;
+            let plan = finish(search, request, &found, Some(least))?;
             let cost = plan.prediction.usd_per_million;
             if best.as_ref().is_none_or(|(_, best)| cost < best.prediction.usd_per_million) {
                 best = Some((found, plan));
@@ -311,7 +313,7 @@ fn fastest(search: &mut Search<'_>, cpus: u32) -> Option<Solution> {
         return None;
     }
     let mut best: Option<Solution> = None;
-    for cpus in (1..=most).rev() {
+    for cpus in search.cpus(most, 16).into_iter().rev() {
         if best.as_ref().is_some_and(|best| search.workflow_bound(cpus) > best.latency + ROUNDING_MS) {
             break;
         }

@@ -37,14 +37,14 @@ pub(crate) struct Search<'a> {
 type Key = (u64, u8, bool, u32, usize);
 
 /// Stages of more nodes than this are not searched over all shapes.
-const SMALL_NODES: usize = 10;
+const SMALL_NODES: usize = 6;
 
 /// How many of the most promising shapes, and uses of one, are solved when there are too many for all.
 const SOLVED_SHAPES: usize = 4;
 const SOLVED_USES: usize = 2;
 
 /// How many threads are predicted to polish a plan.
-const POLISH_EFFORT: u64 = 5_000;
+const POLISH_EFFORT: u64 = 1_500;
 
 impl<'a> Search<'a> {
     pub(crate) fn new(problem: &'a Problem<'a>, budget: Option<Duration>) -> Self {
@@ -76,6 +76,18 @@ impl<'a> Search<'a> {
         self.stopped
     }
 
+    /// The numbers of CPUs that are tried: each of the first `dense`, then fewer and fewer. The list does not depend
+    /// on what is asked for, so that more CPUs or a looser SLO only add to it.
+    pub(crate) fn cpus(&self, most: u32, dense: u32) -> Vec<u32> {
+        let mut cpus = Vec::new();
+        let mut next = 1;
+        while next <= most {
+            cpus.push(next);
+            next += if next < dense { 1 } else { (next * 5 / (dense * 4)).max(1) };
+        }
+        cpus
+    }
+
     /// The numbers of wraps that are tried for a number of CPUs.
     pub(crate) fn wraps(&self, cpus: u32) -> Vec<usize> {
         let most = cpus as usize;
@@ -103,7 +115,7 @@ impl<'a> Search<'a> {
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
         if !self.small() {
-            ranked.truncate(SOLVED_SHAPES);
+            ranked.truncate(if self.problem.workflow.widest() > 200 { 1 } else { SOLVED_SHAPES });
         }
         let mut best: Option<Solution> = None;
         for (bound, shape) in ranked {

@@ -68,7 +68,7 @@ pub(crate) fn shapes(problem: &Problem<'_>, cpus: u32, wraps: usize, all: bool) 
     loop {
         let taken: u32 = fixed.iter().sum();
         if taken < cpus {
-            for entry in 1..=cpus - taken {
+            for entry in sizes(cpus - taken, all) {
                 let rest = cpus - taken - entry;
                 for sizes in split(rest, extra, all) {
                     let mut shape = vec![(0, entry)];
@@ -85,6 +85,21 @@ pub(crate) fn shapes(problem: &Problem<'_>, cpus: u32, wraps: usize, all: bool) 
 }
 
 const MOST_SHAPES: usize = 2_000;
+
+/// Sizes from 1 to `most`: all of them, or all small ones and then fewer and fewer. Every fork delays the main
+/// process, so that large wraps differ little.
+fn sizes(most: u32, all: bool) -> Vec<u32> {
+    if all || most <= 8 {
+        return (1..=most).collect();
+    }
+    let mut sizes = vec![most];
+    let mut next = 1;
+    while next < most {
+        sizes.push(next);
+        next += if next < 8 { 1 } else { next / 4 };
+    }
+    sizes
+}
 
 /// The next vector of sizes, or `false` after the last.
 fn count_up(sizes: &mut [u32], most: u32) -> bool {
@@ -154,7 +169,7 @@ pub(crate) fn uses(problem: &Problem<'_>, shape: &Shape, kind: &Kind, all: bool)
     }
     let most = if problem.parallel(0) { shape[0].1 } else { shape[0].1.min(entry) };
     let fewest = if problem.parallel(0) { most } else { 1 };
-    for size in fewest..=most {
+    for size in sizes(most, all).into_iter().filter(|&size| size >= fewest) {
         let left = if problem.parallel(0) { u32::MAX } else { entry - size };
         for remote in remotes(&free, left, all) {
             let mut used = vec![(0, size)];
@@ -173,15 +188,17 @@ fn remotes(free: &[(usize, u32)], left: u32, all: bool) -> Vec<Use> {
         arrange(free, left, &mut Vec::new(), &mut found);
         return found;
     }
-    let mut used = Vec::new();
     let mut taken = 0;
-    for &(wrap, size) in free {
-        if taken + size > left {
-            break;
-        }
+    let fitting = free.iter().take_while(|&&(_, size)| {
         taken += size;
-        used.push((wrap, size));
-        found.push(used.clone());
+        taken <= left
+    });
+    let most = fitting.count();
+    if most == 0 {
+        return found;
+    }
+    for count in sizes(u32::try_from(most).unwrap_or(u32::MAX), false) {
+        found.push(free[..count as usize].to_vec());
     }
     found
 }
