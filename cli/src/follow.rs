@@ -14,7 +14,7 @@ use crate::deliveries::{Deliveries, Hopeless};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::history::History;
-use crate::platform::{Ask, Client, failure_in};
+use crate::platform::{Answer, Ask, Client, failure_in};
 use crate::records::{Records, now_us};
 use crate::recover::{Next, Patience, Situation, next};
 use crate::report::advise;
@@ -218,7 +218,15 @@ impl<'a> Follow<'a> {
         let Some(activation) = self.answered.clone().filter(|_| is_idle && !is_over && may_ask) else {
             return Ok(None);
         };
-        let Some(answer) = self.client.answer(&self.ask, &activation).await? else { return Ok(None) };
+        let answer = match self.client.answer(&self.ask, &activation).await? {
+            Answer::Pending => return Ok(None),
+            // The platform's patience or a fault ended it: that says nothing about the next delivery.
+            Answer::Lost(_) => {
+                self.answered = None;
+                return Ok(None);
+            }
+            Answer::Function(answer) => answer,
+        };
         self.answered = None;
         // The log may have grown while we asked; then it has the last word.
         self.read_log().await?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use limitless_faas_core::ExecutionId;
 use serde_json::{Value, json};
 
 use super::run::fresh_key;
@@ -10,7 +11,7 @@ use crate::args::Invoke;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::follow::Follow;
-use crate::platform::{self, Ask, Call, Client, failure_in};
+use crate::platform::{self, Answer, Ask, Call, Client, failure_in};
 use crate::project::Input;
 use crate::records::Records;
 use crate::recover::Patience;
@@ -77,6 +78,12 @@ async fn follow(
     }
 }
 
+fn lost(id: &ExecutionId, why: String) -> Error {
+    let error =
+        Error::platform(format!("execution {id} lost its invocation")).because(std::io::Error::other(why));
+    error.help(format!("what it saved is in its store: cargo faas resume {id} --store URL"))
+}
+
 /// Without a store there is only what the platform tells: the answer to the first delivery.
 async fn wait_for_answer(session: &Session, client: &Client, call: Call) -> Result<()> {
     const LONGEST: Duration = Duration::from_secs(2);
@@ -85,8 +92,10 @@ async fn wait_for_answer(session: &Session, client: &Client, call: Call) -> Resu
     let ask = Ask::First(call);
     let mut pause = Duration::from_millis(50);
     let answer = loop {
-        if let Some(answer) = client.answer(&ask, &activation).await? {
-            break answer;
+        match client.answer(&ask, &activation).await? {
+            Answer::Function(answer) => break answer,
+            Answer::Lost(why) => return Err(lost(&id, why)),
+            Answer::Pending => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LONGEST);

@@ -81,6 +81,17 @@ pub enum Ask {
     },
 }
 
+/// What came of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// Nothing yet, or nothing that the platform tells.
+    Pending,
+    /// The function's own words.
+    Function(Value),
+    /// The platform's words for a function that gave no answer: it was killed, or died.
+    Lost(String),
+}
+
 impl Ask {
     /// The execution.
     pub fn execution(&self) -> ExecutionId {
@@ -179,11 +190,11 @@ impl Client {
         self.dialect == Dialect::OpenWhisk
     }
 
-    /// What the function answered to this delivery, where the platform tells.
+    /// What the function answered to this delivery, as far as the platform tells.
     ///
     /// # Errors
     /// Where the platform can't be reached.
-    pub async fn answer(&self, ask: &Ask, activation: &str) -> Result<Option<Value>> {
+    pub async fn answer(&self, ask: &Ask, activation: &str) -> Result<Answer> {
         match self.dialect {
             Dialect::OpenWhisk => openwhisk::answer(self, activation).await,
             Dialect::OpenFaas => openfaas::answer(self, ask).await,

@@ -7,7 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Ask, Call, Client, Deployment, body_with, resume_body};
+use super::{Answer, Ask, Call, Client, Deployment, body_with, resume_body};
 use crate::error::{Error, Result};
 
 /// A call that waits for the function is given up after this; the function goes on.
@@ -63,7 +63,7 @@ async fn queue(client: &Client, handler: &str, request: RequestBuilder) -> Resul
 }
 
 /// A gateway keeps no answers: what was asked is asked once more, and waited for.
-pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Option<Value>> {
+pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let request = match ask {
         Ask::First(call) => first(client, "function", call)?,
         Ask::Resume { handler, id } => {
@@ -73,11 +73,10 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Option<Value>> 
     let response = client.send(request.timeout(WAIT)).await?;
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
-    match serde_json::from_str::<Value>(&text) {
-        Ok(value) => Ok(Some(value)),
-        Err(_) if status.is_success() => Ok(None),
-        Err(_) => {
-            Ok(Some(json!({ "error": format!("the function answered {status}: {}", super::reason(&text)) })))
-        }
-    }
+    // Functions of ours answer JSON; anything else is another function's, or the platform's words.
+    Ok(match serde_json::from_str::<Value>(&text) {
+        Ok(value) => Answer::Function(value),
+        Err(_) if status.is_success() && !text.is_empty() => Answer::Function(Value::String(text)),
+        Err(_) => Answer::Lost(format!("{status}: {}", super::reason(&text))),
+    })
 }

@@ -5,7 +5,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, Client, Deployment, body_with, resume_body};
+use super::{Answer, Call, Client, Deployment, body_with, failure_in, resume_body};
 use crate::error::{Error, Result};
 
 const ACTIONS: &str = "/api/v1/namespaces/_/actions";
@@ -46,11 +46,11 @@ async fn invoke(client: &Client, handler: &str, body: Vec<u8>) -> Result<String>
 }
 
 /// The record of an activation comes only after its end: until then the platform knows nothing of it.
-pub(super) async fn answer(client: &Client, activation: &str) -> Result<Option<Value>> {
+pub(super) async fn answer(client: &Client, activation: &str) -> Result<Answer> {
     let request = client.request(Method::GET, &format!("{ACTIVATIONS}/{activation}"));
     let response = client.send(request).await?;
     if response.status() == StatusCode::NOT_FOUND {
-        return Ok(None);
+        return Ok(Answer::Pending);
     }
     let record: Value = client
         .accepted(response, activation)
@@ -58,11 +58,35 @@ pub(super) async fn answer(client: &Client, activation: &str) -> Result<Option<V
         .json()
         .await
         .map_err(|error| no_platform(client, error))?;
-    Ok(record.pointer("/response/result").cloned())
+    Ok(read(&record))
+}
+
+/// Success and application errors are the function's words; developer and platform errors are the platform's.
+fn read(record: &Value) -> Answer {
+    let result = record.pointer("/response/result").cloned().unwrap_or_default();
+    match record.pointer("/response/status").and_then(Value::as_str) {
+        Some("success" | "application error") => Answer::Function(result),
+        _ => Answer::Lost(failure_in(&result).map(|failure| failure.message).unwrap_or_default()),
+    }
 }
 
 fn no_platform(client: &Client, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::platform(format!("{} does not answer as OpenWhisk does", client.base()))
         .because(error)
         .help("give the API host with --apihost, or an OpenFaaS gateway with --gateway")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_platforms_words_are_not_the_functions() {
+        let record =
+            |status: &str| json!({ "response": { "status": status, "result": { "error": "gone" } } });
+        let words = json!({ "error": "gone" });
+        assert_eq!(read(&record("application error")), Answer::Function(words));
+        assert_eq!(read(&record("action developer error")), Answer::Lost("gone".to_owned()));
+        assert_eq!(read(&record("whisk internal error")), Answer::Lost("gone".to_owned()));
+    }
 }
