@@ -342,8 +342,6 @@ fn http(base: &str, insecure: bool) -> Result<reqwest::Client> {
 #[cfg(feature = "tls")]
 #[expect(clippy::unnecessary_wraps, reason = "without the feature it can fail")]
 fn secure(builder: reqwest::ClientBuilder, _base: &str, insecure: bool) -> Result<reqwest::ClientBuilder> {
-    // It fails only where one is installed already, which serves as well.
-    drop(rustls::crypto::ring::default_provider().install_default());
     Ok(builder.tls_danger_accept_invalid_certs(insecure))
 }
 
