@@ -198,7 +198,7 @@ mod tests {
         let dev = Dev {
             url: format!("http://{}", listener.local_addr().unwrap()),
             key: "u:p".into(),
-            platform: Dialect::OpenWhisk,
+            platform: Dialect::default(),
             store: "file:/x".into(),
             pid: std::process::id(),
         };
