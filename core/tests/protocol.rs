@@ -134,6 +134,7 @@ impl World {
             deadline_ms: self.now_us / 1000 + LIMIT_MS,
             driver: Driver { activation: self.nonces.to_string(), limit_ms: LIMIT_MS, ..Driver::default() },
             is_owner_dead: false,
+            has_store: true,
             policy: Policy { idle_limit: 50, crash_limit: 50, ..Policy::default() },
         };
         let mut invocation = Invocation::new(delivery);
@@ -195,8 +196,8 @@ impl World {
                 };
                 self.tell(actor, Event::Read(result));
             }
-            Command::Measure(_) => self.tell(actor, Event::Measured(Ok(0))),
-            Command::Verify(saved) => {
+            Command::Measure { .. } => self.tell(actor, Event::Measured(Ok(0))),
+            Command::Verify { saved, .. } => {
                 let verdict = if self.damaged.contains(&saved.checkpoint) {
                     Verdict::Damaged("bad checksum".to_owned())
                 } else {

@@ -72,7 +72,9 @@ impl Config {
         let limit_ms =
             parsed(&get, "LIMITLESS_TIME_LIMIT_MS", "milliseconds such as 60000", |text| text.parse().ok())?;
         let exec_timeout =
-            parsed(&get, "exec_timeout", "a duration such as `1m30s`", crate::runtime::parse_go_duration)?;
+            parsed(&get, "exec_timeout", "a duration such as `1m30s`", crate::runtime::parse_go_duration)?
+                // Zero stands for "no limit" there, and nothing here can do without one.
+                .filter(|limit| !limit.is_zero());
         Ok(Self {
             store_url: get("LIMITLESS_STORE"),
             store_faults: get("LIMITLESS_STORE_FAULTS"),

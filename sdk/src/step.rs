@@ -53,7 +53,7 @@ impl<S> Context<S> {
             return decode(&key, &bytes);
         }
         steps.ready().await?;
-        let result = effect().await.map_err(Into::into)?;
+        let result = effect().await.map_err(Into::into).inspect_err(|_| steps.give_up(&key))?;
         let bytes = encode(&key, &result)?;
         steps.record(&key, bytes).await?;
         Ok(result)
@@ -76,7 +76,16 @@ impl<S> Context<S> {
         // The thread of a handler that is not async may wait: it is nobody else's.
         let runtime =
             steps.blocking().ok_or_else(|| Error::msg("call step in an async handler, not blocking_step"))?;
-        runtime.block_on(self.step(key, async || effect()))
+        let key = key.into();
+        if let Step::Recorded(bytes) = steps.begin(&key)? {
+            return decode(&key, &bytes);
+        }
+        runtime.block_on(steps.ready())?;
+        // The effect runs outside of the runtime, so that it may bring one of its own.
+        let result = effect().map_err(Into::into).inspect_err(|_| steps.give_up(&key))?;
+        let bytes = encode(&key, &result)?;
+        runtime.block_on(steps.record(&key, bytes))?;
+        Ok(result)
     }
 
     /// What the platform says of this run under this name, such as `__OW_ACTIVATION_ID` on `OpenWhisk`.

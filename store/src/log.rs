@@ -84,13 +84,25 @@ impl Log {
         let bytes = entry.encode().map_err(|error| unreadable(&key, &error))?;
         let created = self.store.create(&key, Bytes::from(bytes)).await.map_err(|error| failure(&error))?;
         if created == Created::New {
-            return Ok(Written::New);
+            return self.begun(number, &key).await;
         }
         match self.entry(number).await? {
             Some(taken) => Ok(Written::Taken(Box::new(taken))),
             // Some stores report a conflict although nobody wrote.
             None => Err(Failure::new(Code::StoreAway, format!("{key} is said to exist, but can't be read"))),
         }
+    }
+
+    /// A log that begins after its execution was removed is no execution: a late duplicate of its call must not run it again.
+    async fn begun(&self, number: u64, key: &Key) -> Result<Written, Failure> {
+        let end = Key::new(&key::end(&self.execution))
+            .map_err(|e| Failure::new(Code::UnreadableLog, e.to_string()))?;
+        if number > 0 || self.store.read(&end).await.map_err(|error| failure(&error))?.is_none() {
+            return Ok(Written::New);
+        }
+        self.store.delete(key).await.map_err(|error| failure(&error))?;
+        let message = format!("execution {} has ended and was removed", self.execution);
+        Err(Failure::new(Code::UnknownExecution, message))
     }
 
     /// Calls the execution off: anyone may, in any state that is not terminal. Answers what the log says then, which is
@@ -243,6 +255,16 @@ mod tests {
         }
         assert_eq!(cancelled.unwrap().status(), Status::Cancelled);
         assert_eq!(Log::new(store, id()).entries(0).await.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_removed_execution_does_not_begin_again() {
+        let store = Arc::new(MemoryStore::new());
+        store.create(&Key::new(&key::end(&id())).unwrap(), "gone".into()).await.unwrap();
+        let log = Log::new(store, id());
+        let Written::Unknown(failure) = log.create(0, &started()).await else { panic!("it began") };
+        assert_eq!(failure.code, Code::UnknownExecution);
+        assert!(log.execution().await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The rooms and their arrows, as ARCHITECTURE.md draws them.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{env, fs};

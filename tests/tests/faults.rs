@@ -1,13 +1,16 @@
 //! Many seeds of misfortune: duplicate, lost and delayed deliveries, kills at random moments, a store that fails and loses
 //! acknowledgements. Always one result, always the right one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::log::{Applied, Entry, Execution, Phase, Stored};
 use limitless_faas_local::Config;
 use limitless_faas_tests::{Setting, Stage};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
@@ -33,25 +36,43 @@ fn ends(entries: &[Entry]) -> usize {
     ends
 }
 
-async fn one(seed: u64) -> (u64, u32) {
+async fn seen_through(handler: &str, seed: u64, input: impl Fn(&Stage) -> Value) -> (Stage, Execution) {
     let config = Config { faults: "all".parse().unwrap(), seed, ..Config::default() };
     let setting = Setting { config, time_limit: Duration::from_millis(400) };
-    let stage = Stage::set(SUBJECT, "squares", setting).await.unwrap();
-    let input = json!({ "n": 1200, "pause_us": 1000 });
+    let stage = Stage::set(SUBJECT, handler, setting).await.unwrap();
     let (folded, entries) = stage
-        .see_through("squares", &input, &format!("seed-{seed}"), PATIENCE)
+        .see_through(handler, &input(&stage), &format!("seed-{seed}"), PATIENCE)
         .await
         .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    assert_eq!(folded.phase, Phase::Completed(Stored::Json(expected(1200))), "seed {seed}");
     assert_eq!(ends(&entries), 1, "seed {seed}: {entries:#?}");
+    (stage, folded)
+}
+
+async fn sum(seed: u64) -> (u64, u32) {
+    let (stage, folded) = seen_through("squares", seed, |_| json!({ "n": 1200, "pause_us": 1000 })).await;
+    assert_eq!(folded.phase, Phase::Completed(Stored::Json(expected(1200))), "seed {seed}");
     stage.platform.shutdown().await;
     (folded.tally.invocations, folded.tally.crashes_ever)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_right_result_whatever_happens() {
+/// Every step's effect happens; again only where a process died between the effect and its record.
+async fn climb(seed: u64) -> (u64, u32) {
+    let handler = ["stairs", "ladder", "visits"][usize::try_from(seed % 3).unwrap()];
+    let file = |stage: &Stage| stage.folder.path().join("steps.txt");
+    let (stage, folded) =
+        seen_through(handler, seed, |stage| json!({ "n": 20, "pause_ms": 40, "file": file(stage) })).await;
+    assert_eq!(folded.phase, Phase::Completed(Stored::Json("20".to_owned())), "{handler}, seed {seed}");
+    let text = std::fs::read_to_string(file(&stage)).unwrap();
+    let steps: BTreeSet<&str> = text.lines().collect();
+    assert!(steps.len() >= 20, "{handler}, seed {seed}: {text}");
+    stage.platform.shutdown().await;
+    (folded.tally.invocations, folded.tally.crashes_ever)
+}
+
+/// Runs many seeds, several at once; answers how many invocations there were, and how many of them were lost.
+async fn all<F: Future<Output = (u64, u32)> + Send + 'static>(seeds: u64, one: fn(u64) -> F) -> (u64, u64) {
     let at_once = Arc::new(Semaphore::new(AT_ONCE));
-    let runs: Vec<_> = (0..SEEDS)
+    let runs: Vec<_> = (0..seeds)
         .map(|seed| {
             let at_once = at_once.clone();
             tokio::spawn(async move {
@@ -66,6 +87,18 @@ async fn one_right_result_whatever_happens() {
         invocations += more_invocations;
         crashes += u64::from(more_crashes);
     }
-    println!("{SEEDS} seeds: {invocations} invocations, {crashes} of them lost");
+    println!("{seeds} seeds: {invocations} invocations, {crashes} of them lost");
+    (invocations, crashes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_right_result_whatever_happens() {
+    let (_, crashes) = all(SEEDS, sum).await;
     assert!(crashes > SEEDS / 10, "only {crashes} crashes: the faults did not reach the function");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_step_is_lost_whatever_happens() {
+    let (_, crashes) = all(SEEDS / 2, climb).await;
+    assert!(crashes > SEEDS / 20, "only {crashes} crashes: the faults did not reach the function");
 }

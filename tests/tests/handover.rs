@@ -1,5 +1,7 @@
 //! A function outlives its time limit on the local platform, and ends as often as it was asked to: once.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
@@ -86,6 +88,31 @@ async fn climb(handler: &str) {
     let lines = std::fs::read_to_string(&file).unwrap();
     let numbers: Vec<u32> = lines.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(numbers, (0..30).collect::<Vec<_>>());
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_before_explicit_state_are_met_again_and_do_not_run_again() {
+    let stage = Stage::set(SUBJECT, "visits", limited(400)).await.unwrap();
+    let file = stage.folder.path().join("visits.txt");
+    let input = json!({ "n": 30, "pause_ms": 40, "file": file });
+    let (folded, _) = stage.see_through("visits", &input, "k", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!(30));
+    assert!(folded.tally.invocations >= 3);
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let numbers: Vec<u32> = lines.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(numbers, (0..=30).collect::<Vec<_>>());
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_state_of_an_async_handler_goes_through_a_blob() {
+    let stage = Stage::set(SUBJECT, "bulky_async", limited(1000)).await.unwrap();
+    let input = json!({ "mb": 3, "pauses": 1200 });
+    let (folded, _) = stage.see_through("bulky_async", &input, "k", PATIENCE).await.unwrap();
+    let expected = (0..3 * 131_072_u64).fold(1200_u64, |digest, word| digest.rotate_left(5) ^ word);
+    assert_eq!(result(&folded), json!(expected));
+    assert!(folded.tally.invocations >= 2);
     stage.platform.shutdown().await;
 }
 

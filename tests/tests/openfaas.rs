@@ -1,5 +1,7 @@
 //! The other platform: hand-over through the queue, and a callback that gets the one result.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

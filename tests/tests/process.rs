@@ -1,11 +1,14 @@
 //! The function process by itself, byte by byte as a platform speaks to it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use limitless_faas_core::ExecutionId;
 use limitless_faas_core::manifest::Manifest;
 use serde_json::{Value, json};
 
@@ -174,6 +177,45 @@ fn sigterm_saves_hands_over_answers_and_exits_with_0() {
     assert!(request.starts_with("POST /async-function/squares "), "{request}");
     assert!(request.len() < 1000, "the state goes by reference: {request}");
     assert_eq!(process.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sigterm_lets_a_synchronous_call_end_and_answers_others_meanwhile() {
+    let mut process = start(&[("LIMITLESS_GATEWAY_URL", "http://127.0.0.1:1")]);
+    let port = process.port;
+    let call = std::thread::spawn(move || raw(port, "POST", "/", "", r#"{"n":700,"pause_us":1000}"#));
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = process.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(raw(port, "GET", "/_/health", "", "").0, 200);
+    let (status, _, body) = call.join().unwrap();
+    assert_eq!((status, body), (200, (0..700_u64).map(|i| i * i).sum::<u64>().to_string()));
+    assert_eq!(process.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_caller_that_leaves_does_not_take_the_execution_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file:{}", folder.path().display());
+    let process = start(&[("LIMITLESS_GATEWAY_URL", "http://127.0.0.1:1"), ("LIMITLESS_STORE", &store)]);
+    let body = r#"{"n":600,"pause_us":1000}"#;
+    let mut stream = TcpStream::connect(("127.0.0.1", process.port)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    drop(stream);
+    let log = folder.path().join(limitless_faas_core::key::entry(&ExecutionId::derive("squares", "k"), 0));
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !log.exists() {
+        assert!(std::time::Instant::now() < until, "nobody finished what was asked for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(std::fs::read_to_string(log).unwrap().contains(r#""entry":"completed""#));
 }
 
 #[test]

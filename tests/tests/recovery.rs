@@ -1,5 +1,7 @@
 //! What goes wrong between two invocations: damage, changed code, a store that is away or full, a lost successor.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,17 +2,25 @@
 
 use super::message::{Answer, Call, Command, Given, Verdict};
 use super::write::Then;
-use super::{Invocation, Stage, backoff_ms};
+use super::{Invocation, Stage};
 use crate::log::{Entry, Execution, Kind, Phase, Saved, fold};
 use crate::pace::Pace;
 use crate::{Code, Failure};
 
 impl Invocation {
     pub(super) fn arrived(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        // Where an earlier delivery's process died there may be a log, whatever the call asked for.
+        let may_have_log = self.delivery.is_owner_dead && self.delivery.has_store;
         match &self.delivery.call {
             // A synchronous call that nobody delivers twice touches no store before it has to.
-            Call::First { is_durable: false, .. } => self.run_from_the_beginning(now_us, out),
-            Call::First { is_durable: true, .. } => out.push(Command::Read { from: 0, wait_ms: 0 }),
+            Call::First { is_durable: false, .. } if !may_have_log => {
+                self.run_from_the_beginning(now_us, out);
+            }
+            Call::First { .. } => out.push(Command::Read { from: 0, wait_ms: 0 }),
+            // A claim that can't be followed by work would only count as a crash.
+            Call::Resume { .. } if self.is_too_late(now_us, 0) => {
+                self.refuse(Code::StoreAway, "the call arrived after its own deadline", out);
+            }
             Call::Resume { entry } => out.push(Command::Read { from: entry.unwrap_or(0), wait_ms: 0 }),
         }
     }
@@ -24,13 +32,16 @@ impl Invocation {
         };
         match self.stage {
             Stage::Running => self.peeked(now_us, &entries, out),
-            Stage::Judging { .. } => match self.learn(&entries) {
+            Stage::Judging => match self.learn(&entries) {
                 Ok(true) => self.judge(now_us, out),
                 Ok(false) => out.push(Command::Read { from: 0, wait_ms: 0 }),
                 Err(failure) => self.answer(Answer::Refused(failure), out),
             },
             Stage::Explaining => match self.learn(&entries) {
-                Ok(_) => self.explain(out),
+                Ok(_) => match self.log.as_ref().and_then(|log| self.misfit(log)) {
+                    Some(failure) => self.answer(Answer::Refused(failure), out),
+                    None => self.explain(out),
+                },
                 Err(failure) => self.answer(Answer::Refused(failure), out),
             },
             _ => {}
@@ -38,18 +49,13 @@ impl Invocation {
     }
 
     fn read_failed(&mut self, now_us: u64, failure: Failure, out: &mut Vec<Command>) {
-        match &mut self.stage {
+        match self.stage {
             // A running owner that can't look finds out at its next write.
             Stage::Running => {}
-            Stage::Judging { reads } if failure.code == Code::StoreAway => {
-                *reads += 1;
-                let wait_ms = backoff_ms(*reads);
-                if self.is_too_late(now_us, wait_ms) {
-                    return self.answer(Answer::Refused(failure), out);
-                }
-                out.push(Command::Read { from: self.length(), wait_ms });
-            }
-            _ => self.answer(Answer::Refused(failure), out),
+            _ => match self.wait_for_store(now_us, &failure) {
+                Some(wait_ms) => out.push(Command::Read { from: self.length(), wait_ms }),
+                None => self.answer(Answer::Refused(failure), out),
+            },
         }
     }
 
@@ -112,8 +118,9 @@ impl Invocation {
                 }
                 match log.segments.last().filter(|segment| segment.length.is_none()) {
                     Some(open) => {
-                        out.push(Command::Measure(open.clone()));
-                        self.stage = Stage::Sealing;
+                        let segment = open.clone();
+                        out.push(Command::Measure { segment: segment.clone(), wait_ms: 0 });
+                        self.stage = Stage::Sealing { segment };
                     }
                     None => self.claim(now_us, None, out),
                 }
@@ -142,9 +149,16 @@ impl Invocation {
     }
 
     pub(super) fn measured(&mut self, now_us: u64, result: Result<u64, Failure>, out: &mut Vec<Command>) {
-        match result {
-            Ok(length) => self.claim(now_us, Some(length), out),
-            Err(failure) => self.answer(Answer::Refused(failure), out),
+        let failure = match result {
+            Ok(length) => return self.claim(now_us, Some(length), out),
+            Err(failure) => failure,
+        };
+        let wait_ms = self.wait_for_store(now_us, &failure);
+        match (wait_ms, &self.stage) {
+            (Some(wait_ms), Stage::Sealing { segment }) => {
+                out.push(Command::Measure { segment: segment.clone(), wait_ms });
+            }
+            _ => self.answer(Answer::Refused(failure), out),
         }
     }
 
@@ -159,7 +173,7 @@ impl Invocation {
             );
         }
         self.stage = Stage::Verifying { seal, passed_over: 0 };
-        self.verify_next(now_us, out);
+        self.verify_next(now_us, 0, out);
     }
 
     /// Why nobody should try again, if so.
@@ -191,11 +205,11 @@ impl Invocation {
         })
     }
 
-    fn verify_next(&mut self, now_us: u64, out: &mut Vec<Command>) {
+    fn verify_next(&mut self, now_us: u64, wait_ms: u64, out: &mut Vec<Command>) {
         let Stage::Verifying { seal, passed_over } = self.stage else { return };
         let candidate = self.log.as_ref().and_then(|log| log.saved.iter().rev().nth(passed_over).cloned());
         match candidate {
-            Some((_, saved)) => out.push(Command::Verify(Box::new(saved))),
+            Some((_, saved)) => out.push(Command::Verify { saved: Box::new(saved), wait_ms }),
             None => self.write_claim(now_us, None, seal, out),
         }
     }
@@ -210,14 +224,16 @@ impl Invocation {
             // "Not there" may only mean that the log moved on and the blob was collected: look again first.
             Verdict::Missing if !self.looked_again => {
                 self.looked_again = true;
-                self.stage = Stage::Judging { reads: 1 };
+                self.stage = Stage::Judging;
                 out.push(Command::Read { from: self.length(), wait_ms: 0 });
             }
             Verdict::Missing => self.pass_over(now_us, "it is not in the store", out),
             Verdict::Damaged(why) => self.pass_over(now_us, &why, out),
-            Verdict::Incompatible(failure) | Verdict::Away(failure) => {
-                self.answer(Answer::Refused(failure), out);
-            }
+            Verdict::Incompatible(failure) => self.answer(Answer::Refused(failure), out),
+            Verdict::Away(failure) => match self.wait_for_store(now_us, &failure) {
+                Some(wait_ms) => self.verify_next(now_us, wait_ms, out),
+                None => self.answer(Answer::Refused(failure), out),
+            },
         }
     }
 
@@ -230,7 +246,7 @@ impl Invocation {
             "execution {}: the newest checkpoint can't be used ({why}); going on {instead}",
             self.delivery.execution
         )));
-        self.verify_next(now_us, out);
+        self.verify_next(now_us, 0, out);
     }
 
     fn write_claim(
@@ -246,6 +262,7 @@ impl Invocation {
             from: from.as_ref().map(|(number, _)| *number),
             seal,
         };
+        self.way_here_us = self.way_here();
         self.stage = Stage::Claiming { from };
         self.write(now_us, self.epoch() + 1, kind, Then::Claimed, out);
     }
@@ -257,15 +274,25 @@ impl Invocation {
         if let Some(saved) = &from {
             self.pace = Pace::carried_over(saved.cost_us, saved.hook_gap_us);
         }
-        self.run(now_us, from, false, out);
+        self.tries = 0;
+        self.pace.handed_over(self.way_here_us.take().unwrap_or(0));
+        self.run(now_us, from, 0, out);
+    }
+
+    /// How long the hand-over took that brought this delivery: what the next one will take too. Where nobody knows, or
+    /// clocks differ, or a recoverer came much later, it says nothing.
+    fn way_here(&self) -> Option<u64> {
+        let Phase::Suspended { at_us, .. } = self.log.as_ref()?.phase else { return None };
+        let way_us = self.delivery.driver.received_us.checked_sub(at_us)?;
+        (way_us / 1000 <= self.delivery.driver.limit_ms / 4).then_some(way_us)
     }
 
     fn run_from_the_beginning(&mut self, now_us: u64, out: &mut Vec<Command>) {
-        self.run(now_us, None, false, out);
+        self.run(now_us, None, 0, out);
     }
 
     /// Starts the handler.
-    pub(super) fn run(&mut self, now_us: u64, from: Option<Saved>, is_again: bool, out: &mut Vec<Command>) {
+    pub(super) fn run(&mut self, now_us: u64, from: Option<Saved>, wait_ms: u64, out: &mut Vec<Command>) {
         let origin = match (&self.log, &self.delivery.call) {
             (Some(Execution { origin: Some(origin), .. }), _) | (_, Call::First { origin, .. }) => {
                 origin.clone()
@@ -277,11 +304,12 @@ impl Invocation {
             from,
             epoch: self.epoch(),
             segments: self.log.as_ref().map(|log| log.segments.clone()).unwrap_or_default(),
-            is_again,
+            wait_ms,
         };
         self.stage = Stage::Running;
+        self.running_from.clone_from(&given.from);
         out.push(Command::Run(Box::new(given)));
-        self.started_running(now_us, is_again, out);
+        self.started_running(now_us, out);
     }
 
     /// Answers with what the log says, without touching it.

@@ -18,9 +18,7 @@ impl Invocation {
             }
             Finished::Returned(json) => self.complete(now_us, Stored::Json(json), out),
             Finished::Failed(failure) => self.fail(now_us, failure, out),
-            Finished::Incompatible(failure) | Finished::Damaged(failure) => {
-                self.release(now_us, failure, out);
-            }
+            Finished::Unable { failure, steps } => self.unable(now_us, failure, steps, out),
         }
     }
 
@@ -64,14 +62,26 @@ impl Invocation {
         }
     }
 
-    /// Gives the execution back as it was: right code may go on from the same checkpoint.
-    fn release(&mut self, now_us: u64, failure: Failure, out: &mut Vec<Command>) {
+    /// The handler could not begin, or not go on: once more from where it began if that may help, else it is given back.
+    fn unable(&mut self, now_us: u64, failure: Failure, steps: u64, out: &mut Vec<Command>) {
+        match self.wait_for_store(now_us, &failure) {
+            Some(wait_ms) => {
+                let from = self.running_from.take();
+                self.run(now_us, from, wait_ms, out);
+            }
+            None => self.release(now_us, failure, steps, out),
+        }
+    }
+
+    /// Gives the execution back as it was: right code, or a store that answers, may go on from the same checkpoint.
+    fn release(&mut self, now_us: u64, failure: Failure, steps: u64, out: &mut Vec<Command>) {
         let Some(log) = self.log.clone() else {
             return self.answer(Answer::Refused(failure), out);
         };
         self.stage = Stage::Finishing;
         out.push(Command::Note(format!("execution {} is left as it was: {failure}", log.id)));
-        let kind = Kind::Suspended { saved: None, successor_by_ms: now_us / 1000, so_far: Box::new(log) };
+        let so_far = Box::new(log);
+        let kind = Kind::Suspended { saved: None, steps, successor_by_ms: now_us / 1000, so_far };
         self.write(now_us, self.epoch(), kind, Then::Release(failure), out);
     }
 
@@ -104,7 +114,9 @@ impl Invocation {
         *attempts += 1;
         match result {
             Ok(()) => self.write(now_us, self.epoch(), Kind::Delivered { to }, Then::Explain, out),
-            Err(_) if !self.is_too_late(now_us, wait_ms) => self.deliver(to, wait_ms, out),
+            Err(failure) if helps(&failure) && !self.is_too_late(now_us, wait_ms) => {
+                self.deliver(to, wait_ms, out);
+            }
             Err(failure) => {
                 out.push(Command::Note(format!(
                     "execution {}: its result could not be delivered ({}); `cargo faas resume` delivers it again",
@@ -114,4 +126,9 @@ impl Invocation {
             }
         }
     }
+}
+
+/// Whether the same again may end otherwise.
+fn helps(failure: &Failure) -> bool {
+    failure.code.advice() == crate::Advice::Retry
 }

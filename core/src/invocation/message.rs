@@ -21,6 +21,8 @@ pub struct Delivery {
     pub driver: Driver,
     /// The platform vouches that whoever worked on this very delivery before is dead.
     pub is_owner_dead: bool,
+    /// Whether there is a store at all: without one nothing is saved, and what ends in time works nevertheless.
+    pub has_store: bool,
     /// Limits and margins.
     pub policy: Policy,
 }
@@ -85,10 +87,14 @@ pub enum Finished {
     Returned(String),
     /// It returned `Err`, panicked, or can't run with this input.
     Failed(Failure),
-    /// It can't go on from this checkpoint: other code wrote it. The checkpoint is left alone.
-    Incompatible(Failure),
-    /// The state can't be read although its envelope is whole.
-    Damaged(Failure),
+    /// It can't go on from this checkpoint, or not now: other code wrote it, the state can't be read although its envelope is
+    /// whole, the store is away. The execution is given back as it was.
+    Unable {
+        /// Why.
+        failure: Failure,
+        /// Length of the owner's segment of steps.
+        steps: u64,
+    },
 }
 
 /// A state that was saved.
@@ -135,9 +141,19 @@ pub enum Command {
         wait_ms: u64,
     },
     /// Look how long this segment is → [`Event::Measured`].
-    Measure(Segment),
+    Measure {
+        /// The segment.
+        segment: Segment,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
     /// Check this checkpoint: whole, of this execution, by this code → [`Event::Verified`].
-    Verify(Box<Saved>),
+    Verify {
+        /// The checkpoint.
+        saved: Box<Saved>,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
     /// Create this entry if it is absent → [`Event::Wrote`].
     Create {
         /// Its number.
@@ -169,6 +185,8 @@ pub enum Command {
         entry: u64,
         /// Wait so long first.
         wait_ms: u64,
+        /// Give it up after so long.
+        within_ms: u64,
     },
     /// Post the result to the receiver → [`Event::Delivered`].
     Deliver {
@@ -201,8 +219,8 @@ pub struct Given {
     pub epoch: u64,
     /// The segments whose steps count, the owner's own included.
     pub segments: Vec<Segment>,
-    /// Whether this delivery already ran the handler: its own segment goes on.
-    pub is_again: bool,
+    /// Wait so long first.
+    pub wait_ms: u64,
 }
 
 /// What the platform is answered.

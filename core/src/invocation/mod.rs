@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 pub use message::{Answer, Call, Command, Delivery, Event, Finished, Given, Snapshot, Verdict, Written};
 
 use self::write::Pending;
-use crate::log::{Entry, Execution, Kind, Saved};
+use crate::log::{Entry, Execution, Kind, Saved, Segment};
 use crate::pace::Pace;
 use crate::{Code, Failure};
 
@@ -42,6 +42,12 @@ pub struct Invocation {
     looked_again: bool,
     /// How long our segment was at the last checkpoint.
     steps_saved: u64,
+    /// How long the hand-over took that brought this delivery, in µs.
+    way_here_us: Option<u64>,
+    /// What the present run of the handler began from.
+    running_from: Option<Saved>,
+    /// How often the store was asked in vain for what the present stage needs.
+    tries: u32,
     answered: bool,
 }
 
@@ -49,9 +55,9 @@ pub struct Invocation {
 #[derive(Debug)]
 enum Stage {
     /// It reads the log, to decide what it may do.
-    Judging { reads: u32 },
+    Judging,
     /// It looks how far a lost owner's steps reach.
-    Sealing,
+    Sealing { segment: Segment },
     /// It checks a checkpoint before claiming from it.
     Verifying { seal: Option<u64>, passed_over: usize },
     /// It writes the entry that makes it the owner.
@@ -59,7 +65,7 @@ enum Stage {
     /// The handler computes.
     Running,
     /// It saved and stopped; its successor is being invoked.
-    HandingOver { attempts: u32, since_us: u64 },
+    HandingOver { attempts: u32 },
     /// The handler has returned; the result is being recorded.
     Finishing,
     /// The recorded result is being posted to its receiver.
@@ -75,7 +81,7 @@ impl Invocation {
     pub fn new(delivery: Delivery) -> Self {
         Self {
             delivery,
-            stage: Stage::Judging { reads: 0 },
+            stage: Stage::Judging,
             log: None,
             pending: None,
             deferred: VecDeque::new(),
@@ -83,6 +89,9 @@ impl Invocation {
             running: run::Running::default(),
             looked_again: false,
             steps_saved: 0,
+            way_here_us: None,
+            running_from: None,
+            tries: 0,
             answered: false,
         }
     }
@@ -142,6 +151,14 @@ impl Invocation {
 
     fn refuse(&mut self, code: Code, message: impl Into<String>, out: &mut Vec<Command>) {
         self.answer(Answer::Refused(Failure::new(code, message)), out);
+    }
+
+    /// How long to wait before the store is asked again, where another try may help and there is time for it.
+    fn wait_for_store(&mut self, now_us: u64, failure: &Failure) -> Option<u64> {
+        let wait_ms = backoff_ms(self.tries);
+        self.tries += 1;
+        let helps = failure.code.advice() == crate::Advice::Retry;
+        (helps && !self.is_too_late(now_us, wait_ms)).then_some(wait_ms)
     }
 
     /// An entry of ours, for the epoch given.

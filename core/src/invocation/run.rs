@@ -8,7 +8,6 @@ use crate::log::{Entry, Kind, Saved};
 /// What is known while the handler computes.
 #[derive(Debug, Default)]
 pub(super) struct Running {
-    since_us: u64,
     /// When the last checkpoint was taken, or the run began.
     saved_us: u64,
     /// When the log was last looked at.
@@ -18,6 +17,9 @@ pub(super) struct Running {
     /// When the hook was asked to report and has not answered.
     asked_us: Option<u64>,
     reports: u32,
+    /// A checkpoint that was only to guard against a crash failed, and cost what was done since the one before: no more of
+    /// them in this invocation.
+    pub(super) has_given_up_intervals: bool,
     /// Why the hook was asked to save and stop.
     pub(super) asked_to_suspend: Option<Reason>,
     is_stopping: bool,
@@ -35,15 +37,17 @@ pub(super) enum Reason {
 /// The hook is asked to report after so long, then after twice that, up to the longest.
 const FIRST_REPORT_US: u64 = 5_000;
 const LONGEST_REPORT_US: u64 = 200_000;
+/// What answering takes, and a twentieth of the limit at most.
+const LAST_WORDS_US: u64 = 20_000;
 
 impl Invocation {
-    pub(super) fn started_running(&mut self, now_us: u64, is_again: bool, out: &mut Vec<Command>) {
+    pub(super) fn started_running(&mut self, now_us: u64, out: &mut Vec<Command>) {
         let before = std::mem::take(&mut self.running);
         self.running = Running {
-            since_us: if is_again { before.since_us } else { now_us },
             saved_us: now_us,
             peeked_us: now_us,
-            reports: if is_again { before.reports } else { 0 },
+            reports: before.reports,
+            has_given_up_intervals: before.has_given_up_intervals,
             is_stopping: before.is_stopping,
             ..Running::default()
         };
@@ -53,21 +57,34 @@ impl Invocation {
     /// The earliest moment at which something is to be decided.
     pub(super) fn set_alarm(&self, now_us: u64, out: &mut Vec<Command>) {
         let report_us = now_us + (FIRST_REPORT_US << self.running.reports.min(8)).min(LONGEST_REPORT_US);
-        let deadline_us = self.delivery.deadline_ms.saturating_mul(1000);
-        let at_us = if self.running.asked_to_suspend == Some(Reason::Deadline) {
-            deadline_us
-        } else {
-            report_us.min(self.suspend_at_us()).min(self.interval_at_us()).min(deadline_us)
+        let deadline_us = self.overdue_at_us();
+        let at_us = match self.running.asked_to_suspend {
+            Some(Reason::Deadline) => deadline_us,
+            Some(Reason::Interval) => report_us.min(self.suspend_at_us()).min(deadline_us),
+            None => report_us.min(self.suspend_at_us()).min(self.interval_at_us()).min(deadline_us),
         };
         out.push(Command::Alarm { at_us: at_us.max(now_us + 1000) });
     }
 
+    /// When to give up: at the deadline; where nothing can be saved a moment before it, so that there is time to say so.
+    fn overdue_at_us(&self) -> u64 {
+        let deadline_us = self.delivery.deadline_ms.saturating_mul(1000);
+        let moment_us = (self.delivery.driver.limit_ms * 50).min(LAST_WORDS_US);
+        if self.delivery.has_store { deadline_us } else { deadline_us.saturating_sub(moment_us) }
+    }
+
     fn suspend_at_us(&self) -> u64 {
+        if !self.delivery.has_store {
+            return u64::MAX;
+        }
         let limit_ms = self.delivery.driver.limit_ms;
         self.pace.suspend_at_ms(self.delivery.deadline_ms, limit_ms).saturating_mul(1000)
     }
 
     fn interval_at_us(&self) -> u64 {
+        if !self.delivery.has_store || self.running.has_given_up_intervals {
+            return u64::MAX;
+        }
         let crashes = self.log.as_ref().map_or(0, |log| log.tally.crashes_ever);
         // With crashes, the time between them is at most what this invocation was given.
         let ran_ms = u64::from(crashes) * self.delivery.driver.limit_ms;
@@ -79,13 +96,13 @@ impl Invocation {
         if !matches!(self.stage, Stage::Running) || self.pending.is_some() {
             return;
         }
-        if now_us >= self.delivery.deadline_ms.saturating_mul(1000) {
+        if now_us >= self.overdue_at_us() {
             return self.overdue(out);
         }
         if let Some(asked_us) = self.running.asked_us {
             self.pace.hook_gap(now_us.saturating_sub(asked_us));
         }
-        if self.running.is_stopping || now_us >= self.suspend_at_us() {
+        if self.shall_stop() || now_us >= self.suspend_at_us() {
             self.ask_to_suspend(Reason::Deadline, out);
             self.begin_before_it_is_too_late(now_us, out);
         } else if now_us >= self.interval_at_us() {
@@ -160,25 +177,37 @@ impl Invocation {
 
     pub(super) fn stopping(&mut self, _now_us: u64, out: &mut Vec<Command>) {
         self.running.is_stopping = true;
-        if matches!(self.stage, Stage::Running) && self.can_be_kept() {
+        if matches!(self.stage, Stage::Running) && self.shall_stop() {
             self.ask_to_suspend(Reason::Deadline, out);
         }
+    }
+
+    fn shall_stop(&self) -> bool {
+        self.running.is_stopping && self.can_be_kept()
     }
 
     /// Whether stopping early helps: a synchronous call that has not touched the store is better finished, since
     /// its caller waits for the result.
     fn can_be_kept(&self) -> bool {
-        self.log.is_some() || matches!(self.delivery.call, Call::First { is_durable: true, .. })
+        let is_durable = matches!(self.delivery.call, Call::First { is_durable: true, .. });
+        self.delivery.has_store && (self.log.is_some() || is_durable)
     }
 
     /// The deadline has come and the handler has not reached a hook. The platform ends us now or soon; the lease
     /// runs out, and somebody goes on from the last checkpoint.
     fn overdue(&mut self, out: &mut Vec<Command>) {
+        let limit_ms = self.delivery.driver.limit_ms;
+        if !self.delivery.has_store {
+            let message = format!(
+                "the time limit of {limit_ms} ms was reached, and there is no store to save to: set LIMITLESS_STORE"
+            );
+            out.push(Command::Abandon);
+            return self.refuse(crate::Code::NotConfigured, message, out);
+        }
         let gap_ms = self.pace.longest_hook_gap_us() / 1000;
         let message = format!(
-            "the time limit of {} ms was reached before a checkpoint: up to {gap_ms} ms passed between two hooks. \
-             Put #[checkpoint] on a loop whose body is shorter, or raise the limit",
-            self.delivery.driver.limit_ms
+            "the time limit of {limit_ms} ms was reached before a checkpoint: up to {gap_ms} ms passed between two hooks. \
+             Put #[checkpoint] on a loop whose body is shorter, or raise the limit"
         );
         out.push(Command::Abandon);
         self.refuse(crate::Code::NoProgress, message, out);
@@ -212,7 +241,7 @@ impl Invocation {
 
     pub(super) fn is_interval(&self, now_us: u64) -> bool {
         self.running.asked_to_suspend == Some(Reason::Interval)
-            && !self.running.is_stopping
+            && !self.shall_stop()
             && now_us < self.suspend_at_us()
     }
 }

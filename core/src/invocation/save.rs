@@ -40,6 +40,7 @@ impl Invocation {
     pub(super) fn write_suspended(&mut self, now_us: u64, saved: Saved, out: &mut Vec<Command>) {
         let Some(log) = self.log.clone() else { return };
         let kind = Kind::Suspended {
+            steps: saved.steps,
             saved: Some(saved),
             successor_by_ms: now_us / 1000 + self.delivery.policy.successor_within_ms,
             so_far: Box::new(log),
@@ -49,39 +50,45 @@ impl Invocation {
 
     /// The interval checkpoint stands: the handler goes on from it, as it would after a suspension.
     pub(super) fn go_on_after_interval(&mut self, now_us: u64, saved: Saved, out: &mut Vec<Command>) {
-        self.run(now_us, Some(saved), true, out);
+        self.run(now_us, Some(saved), 0, out);
     }
 
     /// The store did not take the state, and the handler has stopped. Where that was only to guard against a crash
     /// it goes on from what is safe; at the deadline there is no time left for that, and whoever resumes does it.
     pub(super) fn save_failed(&mut self, now_us: u64, failure: Failure, out: &mut Vec<Command>) {
-        if failure.code.advice() != crate::Advice::Retry {
-            return self.fail(now_us, failure, out);
-        }
         if self.is_interval(now_us) {
             let newest = self.log.as_ref().and_then(|log| log.newest().map(|(_, saved)| saved.clone()));
             out.push(Command::Note(format!("a checkpoint could not be saved: {}", failure.message)));
-            return self.run(now_us, newest, true, out);
+            self.running.has_given_up_intervals = true;
+            return self.run(now_us, newest, 0, out);
+        }
+        if failure.code.advice() != crate::Advice::Retry {
+            return self.fail(now_us, failure, out);
         }
         self.answer(Answer::Refused(failure), out);
     }
 
     pub(super) fn hand_over(&mut self, now_us: u64, entry: u64, out: &mut Vec<Command>) {
-        self.stage = Stage::HandingOver { attempts: 0, since_us: now_us };
-        out.push(Command::Invoke { entry, wait_ms: 0 });
+        self.stage = Stage::HandingOver { attempts: 0 };
+        self.invoke(now_us, entry, 0, out);
+    }
+
+    /// A platform that hangs must not use up the time in which the caller can still be told.
+    fn invoke(&self, now_us: u64, entry: u64, wait_ms: u64, out: &mut Vec<Command>) {
+        let left_ms = self.delivery.deadline_ms.saturating_sub(now_us / 1000).saturating_sub(wait_ms);
+        out.push(Command::Invoke { entry, wait_ms, within_ms: (left_ms / 2).clamp(5, 10_000) });
     }
 
     pub(super) fn invoked(&mut self, now_us: u64, result: Result<(), Failure>, out: &mut Vec<Command>) {
         let entry = self.length().saturating_sub(1);
-        let Stage::HandingOver { attempts, since_us } = &mut self.stage else { return };
+        let Stage::HandingOver { attempts } = &mut self.stage else { return };
         let Err(failure) = result else {
-            self.pace.handed_over(now_us.saturating_sub(*since_us));
             return self.answer(Answer::Running { note: None }, out);
         };
         let wait_ms = backoff_ms(*attempts);
         *attempts += 1;
         if failure.code.advice() == crate::Advice::Retry && !self.is_too_late(now_us, wait_ms) {
-            return out.push(Command::Invoke { entry, wait_ms });
+            return self.invoke(now_us, entry, wait_ms, out);
         }
         let note = Failure::new(
             Code::SuccessorRefused,

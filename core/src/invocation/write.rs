@@ -57,7 +57,9 @@ impl Invocation {
     /// W3: the same bytes to the same number until it is decided.
     fn try_again(&mut self, now_us: u64, mut pending: Pending, failure: Failure, out: &mut Vec<Command>) {
         let wait_ms = backoff_ms(pending.attempts);
-        if self.is_too_late(now_us, wait_ms) {
+        // What no other try will change needs none: the entry did not come to stand.
+        let helps = failure.code.advice() == crate::Advice::Retry;
+        if !helps || self.is_too_late(now_us, wait_ms) {
             out.push(Command::Abandon);
             return self.refuse(failure.code, failure.message, out);
         }
@@ -70,10 +72,10 @@ impl Invocation {
     fn lost(&mut self, then: &Then, out: &mut Vec<Command>) {
         let from = self.length();
         let is_claimant =
-            matches!((then, &self.stage), (Then::Claimed, _) | (Then::Conclude, Stage::Sealing))
-                || matches!(self.stage, Stage::Judging { .. });
+            matches!((then, &self.stage), (Then::Claimed, _) | (Then::Conclude, Stage::Sealing { .. }))
+                || matches!(self.stage, Stage::Judging);
         self.stage = if is_claimant {
-            Stage::Judging { reads: 0 }
+            Stage::Judging
         } else {
             out.push(Command::Abandon);
             self.deferred.clear();

@@ -65,8 +65,10 @@ pub enum Kind {
     },
     /// The owner saved its state and stopped.
     Suspended {
-        /// What was saved; none where it stopped without having run.
+        /// What was saved; none where it gave the execution back as it was.
         saved: Option<Saved>,
+        /// Final length of the owner's segment of steps.
+        steps: u64,
         /// A successor that has not claimed by then was lost.
         successor_by_ms: u64,
         /// The fold of everything before this entry, so that a successor reads this entry alone.
@@ -185,6 +187,10 @@ pub struct Saved {
     /// Length of the owner's segment of steps.
     #[serde(default)]
     pub steps: u64,
+    /// Keys of steps that were recorded by an earlier owner and are still ahead: this one went back to before them and has
+    /// not come to them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<String>,
     /// Where it was saved, for people: `line 12: for d in 2..=n.isqrt()`.
     pub site: String,
     /// What saving cost, from the hook to durable.

@@ -43,6 +43,8 @@ pub enum Phase {
     Suspended {
         /// A successor that has not claimed by then was lost.
         successor_by_ms: u64,
+        /// When that was written, by the writer's clock in µs since 1970.
+        at_us: u64,
     },
     /// It has its result.
     Completed(Output),
@@ -230,9 +232,9 @@ impl Execution {
                 });
             }
             Kind::Checkpointed { saved } => self.keep(number, saved),
-            Kind::Suspended { saved, successor_by_ms, .. } => {
-                self.suspended(number, saved.as_ref());
-                self.phase = Phase::Suspended { successor_by_ms: *successor_by_ms };
+            Kind::Suspended { saved, steps, successor_by_ms, .. } => {
+                self.suspended(number, saved.as_ref(), *steps);
+                self.phase = Phase::Suspended { successor_by_ms: *successor_by_ms, at_us: entry.at_us };
             }
             Kind::Completed { output, .. } => self.phase = Phase::Completed(output.clone()),
             Kind::Failed { failure, .. } => self.phase = Phase::Failed(failure.clone()),
@@ -291,14 +293,14 @@ impl Execution {
         self.tally.invocations += 1;
     }
 
-    fn suspended(&mut self, number: u64, saved: Option<&Saved>) {
+    fn suspended(&mut self, number: u64, saved: Option<&Saved>, steps: u64) {
         // An owner that gave the execution back without having run says nothing about progress.
         if let Some(saved) = saved {
             let moved = saved.progress > self.tally.progress;
             self.keep(number, saved);
             self.tally.idle = if moved { 0 } else { self.tally.idle + 1 };
         }
-        self.close_segment(saved.map_or(0, |saved| saved.steps));
+        self.close_segment(steps);
     }
 
     fn keep(&mut self, number: u64, saved: &Saved) {

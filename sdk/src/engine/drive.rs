@@ -46,9 +46,8 @@ impl Drive {
         log: Option<Log>,
     ) -> Self {
         let of_handler = mpsc::unbounded_channel();
-        let blocking = (!incoming.handler.is_async).then(tokio::runtime::Handle::current);
         let vars = incoming.vars.clone();
-        let steps = Arc::new(Steps::new(log.clone(), delivery.nonce, of_handler.0.clone(), vars, blocking));
+        let steps = Steps::new(log.clone(), delivery.nonce, of_handler.0.clone(), vars, incoming.handler);
         Self {
             engine,
             incoming,
@@ -61,7 +60,7 @@ impl Drive {
             generation: 0,
             alarm: None,
             verified: state::Verified::default(),
-            steps,
+            steps: Arc::new(steps),
             is_stopping: false,
         }
     }
@@ -79,13 +78,16 @@ impl Drive {
                     commands.extend(self.invocation.on(now_us(), event));
                 }
             }
-            event = self.next_event().await;
+            event = match self.next_event().await {
+                Ok(event) => event,
+                Err(failure) => return Answer::Refused(failure),
+            };
         }
     }
 
     /// Whatever happens first: something under way ends, the handler says something, the process is to stop, or the alarm
     /// goes off.
-    async fn next_event(&mut self) -> Event {
+    async fn next_event(&mut self) -> Result<Event, Failure> {
         loop {
             let alarm = self.alarm.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             let mut stopping = self.engine.stopping();
@@ -110,7 +112,7 @@ impl Drive {
                     self.alarm = None;
                     Some(Event::Alarm)
                 }
-                Ok(Happened::Ended(joined)) => Some(joined.unwrap_or_else(|_| lost_command())),
+                Ok(Happened::Ended(joined)) => Some(joined.map_err(|_| lost_command())?),
                 Ok(Happened::Handler(event)) => self.of_run(event),
                 Ok(Happened::Stopping) => {
                     self.is_stopping = true;
@@ -118,7 +120,7 @@ impl Drive {
                 }
             };
             if let Some(event) = event {
-                return event;
+                return Ok(event);
             }
         }
     }
@@ -137,13 +139,19 @@ impl Drive {
     fn perform(&mut self, command: Command) -> Option<Event> {
         match command {
             Command::Read { from, wait_ms } => self.read(from, wait_ms),
-            Command::Measure(segment) => {
+            Command::Measure { segment, wait_ms } => {
                 let steps = self.steps.clone();
-                self.under_way.spawn(async move { Event::Measured(steps.measure(&segment).await) });
+                self.under_way.spawn(async move {
+                    pause(wait_ms).await;
+                    Event::Measured(steps.measure(&segment).await)
+                });
             }
-            Command::Verify(saved) => {
+            Command::Verify { saved, wait_ms } => {
                 let task = self.verified.open(self.log.clone(), *saved, self.incoming.handler);
-                self.under_way.spawn(async move { Event::Verified(task.await) });
+                self.under_way.spawn(async move {
+                    pause(wait_ms).await;
+                    Event::Verified(task.await)
+                });
             }
             Command::Create { number, entry, wait_ms } => self.create(number, *entry, wait_ms),
             Command::Run(given) => self.start(*given),
@@ -152,7 +160,7 @@ impl Drive {
             Command::AllowSteps { lease_until_ms } => self.steps.allow(lease_until_ms),
             Command::Abandon => self.abandon(),
             Command::StoreOutput(json) => self.store_output(json),
-            Command::Invoke { entry, wait_ms } => self.invoke(entry, wait_ms),
+            Command::Invoke { entry, wait_ms, within_ms } => self.invoke(entry, wait_ms, within_ms),
             Command::Deliver { to, answer, wait_ms } => self.deliver(to, *answer, wait_ms),
             Command::Alarm { at_us } => {
                 let wait = Duration::from_micros(at_us.saturating_sub(now_us()));
@@ -222,6 +230,7 @@ impl Drive {
         let (input, generation) = (self.input.clone(), self.generation);
         let (log, steps) = (self.log.clone(), self.steps.clone());
         let prepare = async move {
+            pause(given.wait_ms).await;
             let input = match (input, &log) {
                 (Some(json), _) => json,
                 (None, Some(log)) => log.json(&given.origin.input.stored).await?,
@@ -245,6 +254,7 @@ impl Drive {
 
     fn abandon(&mut self) {
         self.generation += 1;
+        self.steps.close();
         if let Some(run) = self.run.take() {
             run.abandon();
         }
@@ -267,12 +277,13 @@ impl Drive {
         });
     }
 
-    fn invoke(&mut self, entry: u64, wait_ms: u64) {
+    fn invoke(&mut self, entry: u64, wait_ms: u64, within_ms: u64) {
+        let within = Duration::from_millis(within_ms);
         let (engine, successor) = (self.engine.clone(), self.incoming.successor.clone());
         let execution = self.invocation.delivery().execution.clone();
         self.under_way.spawn(async move {
             pause(wait_ms).await;
-            Event::Invoked(engine.outgoing.invoke(&successor, &execution, entry).await)
+            Event::Invoked(engine.outgoing.invoke(&successor, &execution, entry, within).await)
         });
     }
 
@@ -282,15 +293,17 @@ impl Drive {
         self.under_way.spawn(async move {
             pause(wait_ms).await;
             let body = match (answer, log) {
+                // The result is passed on to the letter.
                 (Answer::Result(output), Some(log)) => match log.json(&output).await {
-                    Ok(text) => {
-                        let result: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-                        json!({ "execution": execution, "status": "completed", "result": result })
+                    Ok(result) => {
+                        format!(r#"{{"execution":"{execution}","status":"completed","result":{result}}}"#)
                     }
                     Err(failure) => return Event::Delivered(Err(failure)),
                 },
                 (Answer::Failed(failure), _) => {
-                    json!({ "execution": execution, "status": "failed", "error": failure.message, "code": failure.code })
+                    let (error, code) = (failure.message, failure.code);
+                    json!({ "execution": execution, "status": "failed", "error": error, "code": code })
+                        .to_string()
                 }
                 _ => return Event::Delivered(Err(no_store())),
             };
@@ -318,9 +331,9 @@ async fn pause(wait_ms: u64) {
     }
 }
 
-/// A command whose performer panicked counts as an entry of unknown outcome, which is tried again.
-fn lost_command() -> Event {
-    Event::Wrote(Written::Unknown(Failure::new(Code::StoreAway, "an operation ended without an outcome")))
+/// A command whose performer panicked: nothing is known of it, so the delivery ends and the log decides.
+fn lost_command() -> Failure {
+    Failure::new(Code::StoreAway, "an operation ended without an outcome")
 }
 
 #[expect(clippy::print_stderr, reason = "a function's stderr is its log")]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
-use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
+use limitless_faas_core::{Advice, Code, ExecutionId, Failure, Nonce};
 use limitless_faas_store::Log;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
@@ -117,7 +117,7 @@ impl Run {
         let prepared = match prepared {
             Ok(prepared) => prepared,
             // Nothing has happened yet: the execution is given back as it was.
-            Err(failure) => return self.tell(Event::Finished(Finished::Damaged(failure)), None),
+            Err(failure) => return self.tell(Event::Finished(Finished::Unable { failure, steps: 0 }), None),
         };
         let runtime = tokio::runtime::Handle::current();
         // A thread that is still there from the run before costs a tenth of a new one.
@@ -125,6 +125,10 @@ impl Run {
     }
 
     fn compute(self, (input, state, epoch, steps): Prepared, runtime: &tokio::runtime::Handle) {
+        if self.inner.is_abandoned.load(Ordering::Relaxed) {
+            return;
+        }
+        let _told = ToldOnPanic(&self);
         let saving = Saving::new(self.header(epoch), self.inner.log.clone(), runtime.clone());
         let session = self.session(state, &saving, steps.clone());
         let outcome = match RawValue::from_string(input) {
@@ -171,13 +175,16 @@ impl Run {
         };
         let mut running = std::pin::pin!(session.run_definition_async(self.inner.handler, input));
         let mut abandoned = std::pin::pin!(self.inner.abandoned.notified());
-        runtime.block_on(std::future::poll_fn(|cx| {
+        let outcome = runtime.block_on(std::future::poll_fn(|cx| {
             if abandoned.as_mut().poll(cx).is_ready() {
                 let message = "this invocation no longer drives the execution".to_owned();
                 return std::task::Poll::Ready(Outcome::Panicked { message });
             }
             running.as_mut().poll(cx)
-        }))
+        }));
+        // What the handler left running on threads of its runtime must not hold up saving its state.
+        runtime.shutdown_background();
+        outcome
     }
 
     fn header(&self, epoch: u64) -> limitless_faas_core::checkpoint::Header {
@@ -191,13 +198,20 @@ impl Run {
     }
 
     fn event(&self, outcome: Outcome, saving: Saving, steps: &Steps) -> (Event, Option<Envelope>) {
+        // What went wrong with a step counts, whatever the handler made of the error.
+        if let Some(failure) = steps.take_fatal() {
+            let finished = if failure.code.advice() == Advice::Retry {
+                Finished::Unable { failure, steps: steps.length() }
+            } else {
+                Finished::Failed(failure)
+            };
+            return (Event::Finished(finished), None);
+        }
         let failed = |code, message| Event::Finished(Finished::Failed(Failure::new(code, message)));
+        let unable = |failure| Event::Finished(Finished::Unable { failure, steps: steps.length() });
         let event = match outcome {
             Outcome::Returned(Ok(json)) => Event::Finished(Finished::Returned(json.get().to_owned())),
-            Outcome::Returned(Err(error)) => match steps.take_fatal() {
-                Some(failure) => Event::Finished(Finished::Failed(failure)),
-                None => failed(Code::Application, error.message),
-            },
+            Outcome::Returned(Err(error)) => failed(Code::Application, error.message),
             Outcome::Suspended(point) => return self.finish(saving, steps, &point.to_string()),
             Outcome::Panicked { message } => {
                 failed(Code::Panicked, format!("the handler panicked: {message}"))
@@ -206,13 +220,11 @@ impl Run {
             Outcome::SaveFailed { point, source } => {
                 Event::SaveFailed(save_failure(&point.to_string(), &source))
             }
-            Outcome::Incompatible(what) => Event::Finished(Finished::Incompatible(Failure::new(
+            Outcome::Incompatible(what) => unable(Failure::new(
                 Code::Incompatible,
                 super::state::incompatible(self.inner.handler.name, &what.to_string()),
-            ))),
-            Outcome::Damaged { message } => {
-                Event::Finished(Finished::Damaged(Failure::new(Code::Damaged, message)))
-            }
+            )),
+            Outcome::Damaged { message } => unable(Failure::new(Code::Damaged, message)),
         };
         (event, None)
     }
@@ -226,6 +238,7 @@ impl Run {
         match saving.finish() {
             Ok((mut saved, envelope)) => {
                 saved.steps = steps.length();
+                saved.ahead = steps.ahead();
                 site.clone_into(&mut saved.site);
                 saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 (Event::Suspended(Snapshot { saved }), envelope)
@@ -240,6 +253,18 @@ impl Run {
         }
         // Nobody listens any more where the delivery has its answer.
         let _ = self.inner.to.send(RunEvent { generation: self.inner.generation, event, envelope });
+    }
+}
+
+/// A panic of ours between the handler and its outcome: the delivery must not wait for ever.
+struct ToldOnPanic<'a>(&'a Run);
+
+impl Drop for ToldOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let failure = Failure::new(Code::StoreAway, "the run ended without an outcome");
+            self.0.tell(Event::Finished(Finished::Unable { failure, steps: 0 }), None);
+        }
     }
 }
 

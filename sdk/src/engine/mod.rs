@@ -99,6 +99,8 @@ pub(crate) struct Engine {
     store: OnceLock<Arc<dyn Store>>,
     was_used: AtomicBool,
     stopping: watch::Sender<bool>,
+    /// How many deliveries are being worked on.
+    drives: watch::Sender<usize>,
 }
 
 /// Microseconds since 1970. A clock before that counts as 1970.
@@ -133,6 +135,7 @@ impl Engine {
             store: OnceLock::new(),
             was_used: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
+            drives: watch::Sender::new(0),
         }
     }
 
@@ -164,6 +167,14 @@ impl Engine {
         self.stopping.send_replace(true);
     }
 
+    /// Waits until no delivery is being worked on.
+    pub(crate) fn idle(&self) -> impl Future<Output = ()> + use<> {
+        let mut drives = self.drives.subscribe();
+        async move {
+            let _ = drives.wait_for(|drives| *drives == 0).await;
+        }
+    }
+
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
@@ -176,7 +187,17 @@ impl Engine {
             Ok(log) => log,
             Err(failure) => return Reply::Refused(failure),
         };
-        let answer = drive::Drive::new(self.clone(), incoming, delivery, input, log.clone()).run().await;
+        // A caller that leaves takes its connection along, not the execution.
+        let drive = drive::Drive::new(self.clone(), incoming, delivery, input, log.clone());
+        self.drives.send_modify(|drives| *drives += 1);
+        let engine = self.clone();
+        let driven = tokio::task::spawn_local(async move {
+            let answer = drive.run().await;
+            engine.drives.send_modify(|drives| *drives -= 1);
+            answer
+        });
+        let lost = |_| Answer::Refused(Failure::new(Code::StoreAway, "the call ended without an answer"));
+        let answer = driven.await.unwrap_or_else(lost);
         match answer {
             Answer::Running { note } => Reply::Running { execution, note },
             Answer::Failed(failure) => Reply::Failed(failure),
@@ -226,6 +247,7 @@ impl Engine {
             deadline_ms: incoming.deadline_ms,
             driver,
             is_owner_dead: incoming.is_owner_dead,
+            has_store: self.config.store_url.is_some(),
             policy: self.config.policy.clone(),
         };
         (delivery, input)

@@ -101,8 +101,12 @@ impl Place {
         let log = self.log.as_ref().ok_or_else(missing)?;
         let name = self.name(attempt);
         let key = Key::new(&key::checkpoint(log.id(), &name))?;
-        let blob = self.runtime.block_on(log.store().write_blob(&key))?;
-        Ok((blob, name))
+        // The thread may be one that polls an async handler, which can't wait for another runtime; a thread of its own can.
+        let begun = std::thread::scope(|scope| {
+            scope.spawn(|| self.runtime.block_on(log.store().write_blob(&key))).join()
+        });
+        let lost = |_| StoreError::unknown_outcome(format!("beginning {key} was interrupted"));
+        Ok((begun.map_err(lost)??, name))
     }
 
     /// Stores a held envelope; it is still there to be sent again where the store fails.
@@ -118,7 +122,7 @@ impl Place {
             match stored {
                 Ok(name) => return Ok(name),
                 Err(error) if error.is_retryable() && attempt < ATTEMPTS => {
-                    std::thread::sleep(BETWEEN * attempt)
+                    std::thread::sleep(BETWEEN * attempt);
                 }
                 Err(error) => return Err(limitless_faas_store::log::failure(&error)),
             }

@@ -1,7 +1,8 @@
 //! Recorded steps: what ran once and shall not run again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +10,14 @@ use limitless_faas_core::invocation::{Event, Given};
 use limitless_faas_core::log::{Saved, Segment};
 use limitless_faas_core::segment::{Record, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
-use limitless_faas_store::{Key, Log};
+use limitless_faas_store::{Key, Log, StoreErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::handler::{RunEvent, lock};
 use super::{Vars, no_store, now_us};
 use crate::checkpoint::Services;
+use crate::handler::HandlerDef;
 
 /// The steps of one delivery.
 pub(crate) struct Steps {
@@ -23,11 +25,16 @@ pub(crate) struct Steps {
     nonce: Nonce,
     to: mpsc::UnboundedSender<RunEvent>,
     vars: Vars,
-    /// The process's runtime, where the handler is not async and may wait for it.
-    blocking: Option<Handle>,
+    /// The process's runtime, on which records are appended whatever becomes of the handler.
+    process: Handle,
+    /// Whether the handler is async; one that is not may wait for the process's runtime.
+    is_async: bool,
+    /// Whether a run goes back to the handler's first statement, since its state is explicit and not a loop's.
+    runs_from_the_top: bool,
+    is_closed: AtomicBool,
     known: Mutex<Known>,
     /// Held while a record is being appended: a segment has one writer, and it writes in order.
-    appending: tokio::sync::Mutex<()>,
+    appending: Arc<tokio::sync::Mutex<()>>,
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
 }
@@ -72,16 +79,19 @@ impl Steps {
         nonce: Nonce,
         to: mpsc::UnboundedSender<RunEvent>,
         vars: Vars,
-        blocking: Option<Handle>,
+        handler: &HandlerDef,
     ) -> Self {
         Self {
-            blocking,
+            process: Handle::current(),
+            is_async: handler.is_async,
+            runs_from_the_top: handler.checkpoints.is_empty(),
+            is_closed: AtomicBool::new(false),
             log,
             nonce,
             to,
             vars,
             known: Mutex::default(),
-            appending: tokio::sync::Mutex::default(),
+            appending: Arc::default(),
             allowed: watch::Sender::new(None),
         }
     }
@@ -93,7 +103,30 @@ impl Steps {
 
     /// The runtime that a handler which is not async may wait for.
     pub(crate) fn blocking(&self) -> Option<Handle> {
-        self.blocking.clone()
+        (!self.is_async).then(|| self.process.clone())
+    }
+
+    /// The execution is somebody else's: nothing more is recorded, and no step begins.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+    }
+
+    fn check_open(&self) -> Result<(), Failure> {
+        if !self.is_closed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let failure = Failure::new(Code::StoreAway, "this invocation no longer drives the execution");
+        Err(lock(&self.known).fatal(failure))
+    }
+
+    /// The keys that were recorded before and are still to be met again.
+    pub(super) fn ahead(&self) -> Vec<String> {
+        lock(&self.known).replay.keys().cloned().collect()
+    }
+
+    /// The effect failed, and may be tried again under its key.
+    pub(crate) fn give_up(&self, key: &str) {
+        lock(&self.known).used.remove(key);
     }
 
     /// Length of our own segment.
@@ -118,7 +151,7 @@ impl Steps {
         let mut known = lock(&self.known);
         known.generation = generation;
         known.epoch = given.epoch;
-        known.go_back_to(given.from.as_ref());
+        known.go_back_to(given.from.as_ref().filter(|_| !self.runs_from_the_top));
         Ok(())
     }
 
@@ -154,6 +187,7 @@ impl Steps {
     /// # Errors
     /// [`Code::StepRepeated`] where the key was used before.
     pub(crate) fn begin(&self, key: &str) -> Result<Step, Failure> {
+        self.check_open()?;
         let mut known = lock(&self.known);
         if !known.used.insert(key.to_owned()) {
             let message = format!(
@@ -179,7 +213,7 @@ impl Steps {
         if allowed.wait_for(Option::is_some).await.is_err() {
             std::future::pending::<()>().await;
         }
-        Ok(())
+        self.check_open()
     }
 
     /// Records a result, durably.
@@ -187,9 +221,21 @@ impl Steps {
     /// # Errors
     /// [`Code::StoreAway`] where it could not be recorded while the execution was ours: the handler ends, and the execution
     /// goes on from its last checkpoint.
-    pub(crate) async fn record(&self, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+    pub(crate) async fn record(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        self.check_open()?;
+        let in_order = self.appending.clone().lock_owned().await;
+        // Whoever drops the step's future, as a race does, must not leave a record half accounted for.
+        let (steps, key) = (self.clone(), key.to_owned());
+        let recording = self.process.spawn(async move {
+            let _in_order = in_order;
+            steps.append_in_order(&key, value).await
+        });
+        let lost = |_| Failure::new(Code::StoreAway, "recording a step was interrupted");
+        recording.await.unwrap_or_else(|error| Err(lost(error)))
+    }
+
+    async fn append_in_order(&self, key: &str, value: Vec<u8>) -> Result<(), Failure> {
         let lease_until_ms = (*self.allowed.borrow()).unwrap_or(0);
-        let _in_order = self.appending.lock().await;
         let (record, at, epoch) = {
             let known = lock(&self.known);
             let record = Record { sequence: known.sequence, key: key.to_owned(), value };
@@ -221,7 +267,8 @@ impl Steps {
                 Err(error) => error,
             };
             let is_over = now_us() / 1000 >= lease_until_ms;
-            if !error.is_retryable() || is_over {
+            let may_pass = error.is_retryable() || error.kind() == StoreErrorKind::Full;
+            if !may_pass || is_over {
                 let failure = limitless_faas_store::log::failure(&error);
                 return Err(lock(&self.known).fatal(Failure::new(Code::StoreAway, failure.message)));
             }
@@ -236,7 +283,9 @@ impl Known {
     fn go_back_to(&mut self, from: Option<&Saved>) {
         let is_behind = |placed: &Placed| {
             from.is_some_and(|from| {
-                placed.epoch < from.epoch || (placed.epoch == from.epoch && placed.end <= from.steps)
+                let is_before =
+                    placed.epoch < from.epoch || (placed.epoch == from.epoch && placed.end <= from.steps);
+                is_before && !from.ahead.contains(&placed.key)
             })
         };
         let (behind, ahead): (Vec<_>, Vec<_>) = self.records.iter().partition(|placed| is_behind(placed));
@@ -293,5 +342,9 @@ mod tests {
         assert_eq!(keys(&known), (vec!["a"], vec!["b", "c", "d"]));
         known.go_back_to(None);
         assert_eq!(keys(&known), (vec![], vec!["a", "b", "c", "d"]));
+        // An owner that went back to the beginning had come to `a` again and not yet to `b` when it saved.
+        let ahead = vec!["b".to_owned()];
+        known.go_back_to(Some(&Saved { epoch: 2, steps: 0, ahead, ..Saved::default() }));
+        assert_eq!(keys(&known), (vec!["a"], vec!["b", "c", "d"]));
     }
 }

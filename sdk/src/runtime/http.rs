@@ -1,11 +1,13 @@
 //! The HTTP server of a function process: one port, either platform.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -21,6 +23,9 @@ use tokio::sync::watch;
 
 use super::{openfaas, openwhisk};
 use crate::engine::Engine;
+
+/// How long to leave it after a connection could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// Larger requests are refused; the platforms' own limits are far below.
 const BODY_LIMIT_BYTES: usize = 64 << 20;
@@ -48,15 +53,17 @@ pub(crate) async fn serve(listener: std::net::TcpListener, engine: Arc<Engine>) 
 struct Process {
     openwhisk: openwhisk::OpenWhisk,
     engine: Arc<Engine>,
-    /// How many connections are open.
+    /// How many connections have asked something and are still open.
     connections: watch::Sender<usize>,
 }
 
 async fn accept(listener: TcpListener, process: Rc<Process>) -> io::Result<()> {
     let (mut stopping, mut connections) = (process.engine.stopping(), process.connections.subscribe());
     // Requests keep coming until the platform has noticed; what matters is that each one gets its answer.
+    let idle = process.engine.idle();
     let mut done = std::pin::pin!(async move {
         let _ = stopping.wait_for(|is| *is).await;
+        idle.await;
         let _ = connections.wait_for(|open| *open == 0).await;
     });
     loop {
@@ -65,10 +72,10 @@ async fn accept(listener: TcpListener, process: Rc<Process>) -> io::Result<()> {
             Poll::Pending => done.as_mut().poll(cx).map(|()| None),
         });
         let Some(accepted) = next.await else { return Ok(()) };
-        // A connection that was lost before it was accepted is its peer's affair.
-        if let Ok((stream, _)) = accepted {
-            process.connections.send_modify(|open| *open += 1);
-            tokio::task::spawn_local(connection(stream, process.clone()));
+        match accepted {
+            Ok((stream, _)) => drop(tokio::task::spawn_local(connection(stream, process.clone()))),
+            // Out of file descriptors, most likely: some are given back when a connection ends.
+            Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
 }
@@ -76,24 +83,34 @@ async fn accept(listener: TcpListener, process: Rc<Process>) -> io::Result<()> {
 async fn connection(stream: TcpStream, process: Rc<Process>) {
     // Answers are small and go out at once; Nagle's algorithm would hold them back for nothing.
     let _ = stream.set_nodelay(true);
-    let serving = process.clone();
-    let service = service_fn(move |request| answer(request, serving.clone()));
+    let asked = Rc::new(Cell::new(false));
+    let (serving, asks) = (process.clone(), asked.clone());
+    let service = service_fn(move |request| {
+        if !asks.replace(true) {
+            serving.connections.send_modify(|open| *open += 1);
+        }
+        answer(request, serving.clone())
+    });
     let mut connection =
         std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     let mut stopping = process.engine.stopping();
     let mut stop = std::pin::pin!(stopping.wait_for(|is| *is));
-    let mut is_stopping = false;
+    let (mut is_stopping, mut is_ending) = (false, false);
     // A peer that goes away in the middle is no news: its execution is safe in the log.
     let _ = std::future::poll_fn(|cx| {
-        if !is_stopping && stop.as_mut().poll(cx).is_ready() {
-            is_stopping = true;
-            // The request in flight gets its answer; an idle connection closes.
+        let polled = connection.as_mut().poll(cx);
+        is_stopping = is_stopping || stop.as_mut().poll(cx).is_ready();
+        // A connection that has asked gets its answer and ends; a new one may still ask once.
+        if polled.is_pending() && is_stopping && asked.get() && !std::mem::replace(&mut is_ending, true) {
             connection.as_mut().graceful_shutdown();
+            return connection.as_mut().poll(cx);
         }
-        connection.as_mut().poll(cx)
+        polled
     })
     .await;
-    process.connections.send_modify(|open| *open -= 1);
+    if asked.get() {
+        process.connections.send_modify(|open| *open -= 1);
+    }
 }
 
 async fn answer(request: Request<Body>, process: Rc<Process>) -> Result<Response<Full<Bytes>>, Infallible> {

@@ -122,10 +122,9 @@ fn wire(reply: Reply) -> Response<Full<Bytes>> {
 fn error(failure: &Failure) -> Response<Full<Bytes>> {
     let status = match (failure.code, failure.code.advice()) {
         (Code::UnknownExecution | Code::UnknownHandler, _) => StatusCode::NOT_FOUND,
-        (Code::NotConfigured, _) => StatusCode::INTERNAL_SERVER_ERROR,
-        (_, Advice::Usage) => StatusCode::BAD_REQUEST,
+        (code, Advice::Usage) if code != Code::NotConfigured => StatusCode::BAD_REQUEST,
         (_, Advice::Incompatible | Advice::Fenced) => StatusCode::CONFLICT,
-        (_, Advice::Retry | Advice::Terminal) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = if failure.code == Code::Application { failure.message.clone() } else { failure.to_string() };
     http::json(status, &json!({ "error": text, "code": failure.code }))

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use limitless_faas_core::{Code, ExecutionId, Failure};
-use serde_json::Value;
 
 use super::control::Control;
 
@@ -36,7 +35,6 @@ pub(crate) struct Outgoing {
     client: reqwest::Client,
 }
 
-const SUCCESSOR_TIMEOUT: Duration = Duration::from_secs(10);
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Outgoing {
@@ -49,6 +47,7 @@ impl Outgoing {
         successor: &Successor,
         execution: &ExecutionId,
         entry: u64,
+        within: Duration,
     ) -> Result<(), Failure> {
         let body = Control::successor(execution, entry).to_body();
         let request = match successor {
@@ -61,7 +60,7 @@ impl Outgoing {
             }
             Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
         };
-        let sent = request.timeout(SUCCESSOR_TIMEOUT).header("content-type", "application/json");
+        let sent = request.timeout(within).header("content-type", "application/json");
         accepted(sent.body(body.to_string()).send().await)
     }
 
@@ -73,7 +72,7 @@ impl Outgoing {
         &self,
         to: &str,
         execution: &ExecutionId,
-        body: Value,
+        body: String,
     ) -> Result<(), Failure> {
         let sent = self
             .client
@@ -81,7 +80,7 @@ impl Outgoing {
             .timeout(DELIVERY_TIMEOUT)
             .header("content-type", "application/json")
             .header("x-limitless-execution", execution.as_str())
-            .body(body.to_string());
+            .body(body);
         accepted(sent.send().await)
     }
 }
@@ -100,7 +99,8 @@ fn action_url(api_host: &str, action: &str) -> Result<String, Failure> {
 fn accepted(sent: Result<reqwest::Response, reqwest::Error>) -> Result<(), Failure> {
     let response = sent.map_err(|error| {
         let code = if error.is_builder() { Code::NotConfigured } else { Code::SuccessorRefused };
-        Failure::new(code, full_message(&error))
+        // The URL may hold a secret in its query, and this text ends in logs.
+        Failure::new(code, full_message(&error.without_url()))
     })?;
     let status = response.status();
     if status.is_success() {

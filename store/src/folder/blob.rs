@@ -26,7 +26,9 @@ impl FolderWriter {
 
 impl Write for FolderWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.temporary.file().write(bytes)?;
+        let written = self.temporary.file().write(bytes);
+        // Said in the store's words, so that whoever streams into it knows a full disk from a mistake of its own.
+        let written = written.map_err(|error| self.folder.error("write the blob", &self.key, &error))?;
         self.len_bytes += written as u64;
         Ok(written)
     }

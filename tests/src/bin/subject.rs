@@ -58,11 +58,42 @@ fn ladder(ctx: Context, n: u32, pause_ms: u64, file: String) -> Result<u32> {
     let mut climbed = 0;
     #[checkpoint]
     for i in 0..n {
-        let step = ctx.blocking_step(format!("step-{i}"), || append(&file, i))?;
+        // The effect brings a runtime of its own, as blocking clients do.
+        let effect =
+            || tokio::runtime::Builder::new_current_thread().build()?.block_on(async { append(&file, i) });
+        let step = ctx.blocking_step(format!("step-{i}"), effect)?;
         std::thread::sleep(Duration::from_millis(pause_ms));
         climbed += u32::from(step == i);
     }
     Ok(climbed)
+}
+
+/// Explicit state, and a step before it is asked for: the handler runs from its top in each invocation.
+#[handler]
+async fn visits(ctx: Context<Wave>, n: u64, pause_ms: u64, file: String) -> Result<u64> {
+    ctx.step("open", async || append(&file, 0)).await?;
+    let mut wave = ctx.state();
+    while wave.at < n {
+        ctx.checkpoint(&wave).await;
+        let at = u32::try_from(wave.at + 1)?;
+        ctx.step(format!("visit-{at}"), async || append(&file, at)).await?;
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        wave.at += 1;
+    }
+    Ok(wave.at)
+}
+
+/// [`bulky`], async.
+#[handler]
+async fn bulky_async(mb: usize, pauses: u64) -> u64 {
+    let data: Vec<u64> = (0..mb as u64 * 131_072).collect();
+    let mut waited = 0;
+    #[checkpoint]
+    for _ in 0..pauses {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        waited += 1;
+    }
+    data.iter().fold(waited, |digest, word| digest.rotate_left(5) ^ word)
 }
 
 fn append(file: &str, i: u32) -> std::io::Result<u32> {
@@ -181,6 +212,20 @@ fn gaps(rounds: u64) -> Vec<(u64, u64)> {
 
 fn main() {
     limitless_faas::serve!(
-        grinds, gaps, squares, waves, stairs, ladder, stumbles, bulky, stuck, idle, panics, refuses, echoes
+        grinds,
+        gaps,
+        squares,
+        waves,
+        stairs,
+        ladder,
+        visits,
+        bulky_async,
+        stumbles,
+        bulky,
+        stuck,
+        idle,
+        panics,
+        refuses,
+        echoes
     );
 }
