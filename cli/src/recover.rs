@@ -87,7 +87,7 @@ pub fn next(situation: &Situation<'_>, patience: &Patience) -> Next {
     let not_before_ms = match &execution.phase {
         Phase::Owned(owner) => owner.lease_until_ms + millis(patience.skew),
         // Where we see into the platform, we need not wait as long as a stranger must.
-        Phase::Suspended { successor_by_ms } if situation.in_flight.is_none() => {
+        Phase::Suspended { successor_by_ms, .. } if situation.in_flight.is_none() => {
             patience.successor.map_or(*successor_by_ms, |within| by_now(within).min(*successor_by_ms))
         }
         Phase::Suspended { .. } => 0,

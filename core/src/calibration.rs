@@ -149,7 +149,7 @@ impl Calibration {
     pub fn chiron() -> Self {
         Self {
             version: Self::VERSION,
-            source: "constants of Chiron's published artifact (SC '23), OpenFaaS and Python 3.11".to_owned(),
+            source: "constants of Chiron's published artifact (SC '23), with Python 3.11".to_owned(),
             threads: ThreadModel::Algorithm1,
             slice_ms: 5.0,
             thread_start_ms: 0.6,

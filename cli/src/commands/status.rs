@@ -54,7 +54,7 @@ fn detail(history: &History, now_us: u64) -> String {
             format!(", its lease ends in {}", units::duration(left(owner.lease_until_ms) * 1000))
         }
         Phase::Owned(_) => format!(", but its invocation is lost: cargo faas resume {id}"),
-        Phase::Suspended { successor_by_ms } if left(*successor_by_ms) > 0 => {
+        Phase::Suspended { successor_by_ms, .. } if left(*successor_by_ms) > 0 => {
             ", its successor is on its way".to_owned()
         }
         Phase::Suspended { .. } => format!(", but its successor is lost: cargo faas resume {id}"),
