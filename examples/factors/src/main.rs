@@ -1,7 +1,7 @@
 //! The prime factors of a number, by trial division: FaaSdom's CPU test.
 //!
 //! ```sh
-//! cargo faas run factors --input '{"n": 1000000000000000003}' --time-limit 2s
+//! cargo faas run factors --input '{"n": 6000000000000000023}' --time-limit 2s
 //! ```
 
 use limitless_faas::handler;
