@@ -72,11 +72,22 @@ fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool) -> String {
         }
         None => value(version),
     };
+    document["profile"] = Item::Table(Table::new());
+    document["profile"]["release"] = Item::Table(release_profile());
     if is_enclosed {
         // A package inside a workspace that does not list it is refused by cargo; this makes it stand alone.
         document["workspace"] = Item::Table(Table::new());
     }
     document.to_string()
+}
+
+/// A function is downloaded at each cold start: one small binary. Not `panic = "abort"`, since suspending unwinds.
+fn release_profile() -> Table {
+    let mut profile = Table::new();
+    profile["lto"] = value("fat");
+    profile["codegen-units"] = value(1);
+    profile["strip"] = value(true);
+    profile
 }
 
 /// The SDK's folder, if it is one of this version.
@@ -133,7 +144,9 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let text = manifest("word-count", None, false);
         let (package, dependencies) = text.split_once("[dependencies]").unwrap();
+        let (dependencies, profile) = dependencies.split_once("[profile]").unwrap();
         assert_eq!(dependencies.trim(), format!("limitless-faas = \"{version}\""));
+        assert!(profile.contains("lto = \"fat\""), "{profile}");
         insta::assert_snapshot!(package, @r#"
         [package]
         name = "word-count"
