@@ -72,7 +72,9 @@ fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool) -> String {
         }
         None => value(version),
     };
-    document["profile"] = Item::Table(Table::new());
+    let mut profiles = Table::new();
+    profiles.set_implicit(true);
+    document["profile"] = Item::Table(profiles);
     document["profile"]["release"] = Item::Table(release_profile());
     if is_enclosed {
         // A package inside a workspace that does not list it is refused by cargo; this makes it stand alone.
@@ -144,7 +146,7 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         let text = manifest("word-count", None, false);
         let (package, dependencies) = text.split_once("[dependencies]").unwrap();
-        let (dependencies, profile) = dependencies.split_once("[profile]").unwrap();
+        let (dependencies, profile) = dependencies.split_once("[profile.release]").unwrap();
         assert_eq!(dependencies.trim(), format!("limitless-faas = \"{version}\""));
         assert!(profile.contains("lto = \"fat\""), "{profile}");
         insta::assert_snapshot!(package, @r#"
