@@ -92,9 +92,9 @@ pub struct CheckpointDef {
 /// Describes a named state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateDef {
-    /// [`State::NAME`](crate::checkpoint::State::NAME)
+    /// Its name: `State::NAME`.
     pub name: &'static str,
-    /// [`State::VERSION`](crate::checkpoint::State::VERSION)
+    /// Its version: `State::VERSION`.
     pub version: u32,
 }
 
