@@ -1,5 +1,6 @@
 //! The whole protocol under a random scheduler: crashes, duplicate and lost deliveries, delays, lost
-//! acknowledgements, attempts that land late, damaged checkpoints, zombies and cancellation.
+//! acknowledgements, attempts that land late, checkpoints that are damaged or away for a moment, processes asked to stop,
+//! zombies and cancellation.
 //!
 //! Each seed is one history. In every one of them at most one `Completed` counts, every result that anybody is
 //! answered is the right one, no acknowledged checkpoint is passed over unless it was damaged, and once the faults
@@ -65,6 +66,7 @@ struct Actor {
     todo: Vec<Command>,
     alarm_us: Option<u64>,
     is_abandoned: bool,
+    missed: bool,
     deliveries: u32,
 }
 
@@ -145,6 +147,7 @@ impl World {
             todo,
             alarm_us: None,
             is_abandoned: false,
+            missed: false,
             deliveries: 0,
         });
     }
@@ -196,9 +199,18 @@ impl World {
                 };
                 self.tell(actor, Event::Read(result));
             }
-            Command::Measure { .. } => self.tell(actor, Event::Measured(Ok(0))),
+            Command::Measure { .. } => {
+                let measured = if self.faults && self.random.chance(10) { Err(away()) } else { Ok(0) };
+                self.tell(actor, Event::Measured(measured));
+            }
             Command::Verify { saved, .. } => {
-                let verdict = if self.damaged.contains(&saved.checkpoint) {
+                let verdict = if self.faults && self.random.chance(10) {
+                    Verdict::Away(away())
+                } else if self.faults && !self.actors[actor].missed && self.random.chance(5) {
+                    // Not there for a moment, as after the log has moved on.
+                    self.actors[actor].missed = true;
+                    Verdict::Missing
+                } else if self.damaged.contains(&saved.checkpoint) {
                     Verdict::Damaged("bad checksum".to_owned())
                 } else {
                     Verdict::Good
@@ -206,6 +218,11 @@ impl World {
                 self.tell(actor, Event::Verified(verdict));
             }
             Command::Create { number, entry, .. } => self.create(actor, number, &entry),
+            Command::Run(_) if self.faults && self.random.chance(3) => {
+                // The store gave no answer when the state or the steps were to be read.
+                let unable = Finished::Unable { failure: away(), steps: 0 };
+                self.tell(actor, Event::Finished(unable));
+            }
             Command::Run(given) => {
                 let (at, sum) = given.from.map_or((0, 0), |saved| self.blobs[&saved.checkpoint]);
                 self.actors[actor].handler = Some(Handler {
@@ -350,7 +367,7 @@ impl World {
     }
 
     fn misfortune(&mut self) {
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 if !self.actors.is_empty() => {
                 // A crash. What it had sent may still land.
                 let victim = self.random.below(self.actors.len());
@@ -375,6 +392,10 @@ impl World {
                 }
             }
             5 if self.random.chance(3) => self.cancel(),
+            6 if !self.actors.is_empty() => {
+                let asked = self.random.below(self.actors.len());
+                self.tell(asked, Event::Stopping);
+            }
             _ => {}
         }
     }
