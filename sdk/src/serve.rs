@@ -115,7 +115,7 @@ fn described(handler: &HandlerDef) -> Handler {
         doc: handler.doc.to_owned(),
         is_async: handler.is_async,
         input: input_schema(handler),
-        output: json!({ "title": handler.output.type_text }),
+        output: (handler.output.schema)().unwrap_or_else(|| json!({ "title": handler.output.type_text })),
         fingerprint: fingerprint(handler),
         checkpoints: handler
             .checkpoints
@@ -133,6 +133,16 @@ fn described(handler: &HandlerDef) -> Handler {
     }
 }
 
+/// The dialect stands at the top of a schema, and only there.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+fn nested(mut schema: Value) -> Value {
+    if let Value::Object(fields) = &mut schema {
+        fields.remove("$schema");
+    }
+    schema
+}
+
 /// An object with one property per parameter; or the type's own schema where one parameter takes the whole input.
 fn input_schema(handler: &HandlerDef) -> Value {
     if let [only] = handler.parameters
@@ -143,7 +153,7 @@ fn input_schema(handler: &HandlerDef) -> Value {
     let properties: Map<String, Value> = handler
         .parameters
         .iter()
-        .map(|parameter| (parameter.name.to_owned(), (parameter.schema)()))
+        .map(|parameter| (parameter.name.to_owned(), nested((parameter.schema)())))
         .collect();
     let required: Vec<&str> = handler
         .parameters
@@ -151,5 +161,5 @@ fn input_schema(handler: &HandlerDef) -> Value {
         .filter(|parameter| !parameter.type_text.starts_with("Option"))
         .map(|parameter| parameter.name)
         .collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    json!({ "$schema": DIALECT, "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }

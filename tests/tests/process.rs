@@ -228,6 +228,7 @@ fn describe_prints_the_manifest() {
     assert_eq!(squares.doc, "The sum of the squares below `n`, with a pause before each.");
     assert_eq!(squares.input["properties"]["n"]["type"], "integer");
     assert_eq!(squares.input["required"], json!(["n"]));
+    assert_eq!(squares.output["type"], "integer");
     assert_eq!(squares.checkpoints[0].source, "for i in 0..n");
     let waves = manifest.handler("waves").unwrap();
     assert!(waves.is_async);

@@ -10,8 +10,10 @@ mod state;
 mod steps;
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
@@ -187,17 +189,13 @@ impl Engine {
             Ok(log) => log,
             Err(failure) => return Reply::Refused(failure),
         };
-        // A caller that leaves takes its connection along, not the execution.
         let drive = drive::Drive::new(self.clone(), incoming, delivery, input, log.clone());
-        self.drives.send_modify(|drives| *drives += 1);
-        let engine = self.clone();
-        let driven = tokio::task::spawn_local(async move {
-            let answer = drive.run().await;
-            engine.drives.send_modify(|drives| *drives -= 1);
-            answer
-        });
-        let lost = |_| Answer::Refused(Failure::new(Code::StoreAway, "the call ended without an answer"));
-        let answer = driven.await.unwrap_or_else(lost);
+        let counted = Counted::new(&self.drives);
+        let answer = Kept(Some(Box::pin(async move {
+            let _counted = counted;
+            drive.run().await
+        })));
+        let answer = answer.await;
         match answer {
             Answer::Running { note } => Reply::Running { execution, note },
             Answer::Failed(failure) => Reply::Failed(failure),
@@ -251,6 +249,46 @@ impl Engine {
             policy: self.config.policy.clone(),
         };
         (delivery, input)
+    }
+}
+
+/// A caller that leaves takes its connection along, not the execution: dropped before its end, the work goes on by itself.
+struct Kept(Option<Pin<Box<dyn Future<Output = Answer>>>>);
+
+impl Future for Kept {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            tokio::task::spawn_local(work);
+        }
+    }
+}
+
+/// Counts what is being worked on, so that the process does not end before.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
