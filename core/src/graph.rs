@@ -171,18 +171,19 @@ impl Graph {
         Self { version: Self::VERSION, name: name.to_owned(), nodes: Vec::new(), edges: Vec::new() }
     }
 
-    /// Makes every node of `after` wait for every node of `before`, by way of few edges.
+    /// Makes every node of `after` wait for every node of `before`.
     ///
-    /// Many-to-many is written as a data edge from each of `before` to the first of `after` and from the last of
-    /// `before` to each of `after`, which derives the same stages as all pairs would if `before` is one stage.
+    /// Many times many edges are written as an edge from each of `before` to the first of `after` and from the last
+    /// of `before` to each of `after`, which derives the same stages if `before` is one stage.
     pub fn join(&mut self, before: &[String], after: &[String]) {
         let (Some(first), Some(last)) = (after.first(), before.last()) else { return };
-        for from in before {
-            self.edges.push(Edge::data(from, first));
+        if before.len() * after.len() <= 64 {
+            let pairs = before.iter().flat_map(|from| after.iter().map(move |to| Edge::data(from, to)));
+            self.edges.extend(pairs);
+            return;
         }
-        for to in &after[1..] {
-            self.edges.push(Edge::data(last, to));
-        }
+        self.edges.extend(before.iter().map(|from| Edge::data(from, first)));
+        self.edges.extend(after[1..].iter().map(|to| Edge::data(last, to)));
     }
 
     /// Checks everything but cycles, which need an algorithm: see the planner's `stages`.

@@ -1,5 +1,7 @@
 //! Planner.
 pub mod error;
+pub mod explain;
+pub mod fit;
 pub mod partition;
 pub mod predict;
 pub mod states;
