@@ -52,6 +52,7 @@ pub enum Isolation {
 }
 
 impl Isolation {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
     fn is_shared(&self) -> bool {
         *self == Self::Shared
     }

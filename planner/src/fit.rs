@@ -48,7 +48,7 @@ pub struct Fit {
 pub fn fit(profiles: &Profiles, start: &Calibration, groups: &[Group]) -> Result<Fit, PlanError> {
     let mut state = State::new(profiles, start, groups)?;
     let mut best = state.error()?;
-    let mut steps: Vec<f64> = (0..state.len()).map(|at| state.step(at)).collect();
+    let mut steps: Vec<f64> = (0..state.len()).map(step).collect();
     for _ in 0..ROUNDS {
         let before = best;
         for (at, step) in steps.iter().enumerate() {
@@ -64,7 +64,9 @@ pub fn fit(profiles: &Profiles, start: &Calibration, groups: &[Group]) -> Result
             }
         }
         if before - best < 1e-5 {
-            steps.iter_mut().for_each(|step| *step *= 0.5);
+            for step in &mut steps {
+                *step *= 0.5;
+            }
         }
     }
     let errors = errors(&state.profiles, &state.calibration, groups)?;
@@ -172,13 +174,14 @@ impl<'a> State<'a> {
             }
         }
     }
+}
 
-    fn step(&self, at: usize) -> f64 {
-        match at {
-            1 => 1.0,
-            4 | 5 => 0.1,
-            6 | 7 => 0.5,
-            _ => 0.2,
-        }
+/// How far a number is moved at first.
+fn step(at: usize) -> f64 {
+    match at {
+        1 => 1.0,
+        4 | 5 => 0.1,
+        6 | 7 => 0.5,
+        _ => 0.2,
     }
 }

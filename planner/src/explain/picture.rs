@@ -32,9 +32,12 @@ const COLOURS: [(&str, &str); 8] = [
 /// Stages and rows beyond these are counted, not drawn.
 const MOST_STAGES: usize = 12;
 const MOST_WRAPS: usize = 8;
-const MOST_PROCESSES: usize = 8;
+const MOST_PROCESSES: usize = 12;
 const MOST_ROWS: usize = 36;
 const MOST_LANES: usize = 10;
+
+/// Stages wider than this have their processes side by side.
+const GRID: f64 = 600.0;
 
 /// The plan as an SVG document, ready for a slide.
 ///
@@ -96,12 +99,23 @@ impl Card {
 fn graph(svg: &mut Svg, plan: &Plan, drawn: &Schedule, top: f64) -> f64 {
     let stages = drawn.stages_ms.len().min(MOST_STAGES);
     let gap = if stages > 6 { 26.0 } else { 56.0 };
-    let width = ((WIDTH - 2.0 * MARGIN - gap * to_f64(stages - 1)) / to_f64(stages)).min(290.0);
-    let small = width < 120.0;
+    let even = (WIDTH - 2.0 * MARGIN - gap * to_f64(stages - 1)) / to_f64(stages);
+    let small = even < 120.0;
+    // With few stages there is room for several processes side by side.
+    let crowded = |stage: usize| {
+        let shares = plan.wraps.iter().flat_map(|wrap| &wrap.stages);
+        shares.filter(|share| share.stage as usize == stage).any(|share| share.processes.len() > 2)
+    };
+    let widths: Vec<f64> = (0..stages)
+        .map(|stage| if stages <= 2 && crowded(stage) { even.max(700.0) } else { even.min(290.0) })
+        .collect();
+    let begins: Vec<f64> = (0..stages)
+        .map(|stage| MARGIN + widths[..stage].iter().map(|width| width + gap).sum::<f64>())
+        .collect();
     let mut places = BTreeMap::new();
     let mut bottom = top;
     for stage in 0..stages {
-        let x = MARGIN + to_f64(stage) * (width + gap);
+        let (x, width) = (begins[stage], widths[stage]);
         let head = format!("stage {} · {:.1} ms", stage + 1, drawn.stages_ms[stage]);
         let size = if small { 11.0 } else { 14.0 };
         let style = format!(r#"font-weight="600" fill="{SOFT}""#);
@@ -112,7 +126,8 @@ fn graph(svg: &mut Svg, plan: &Plan, drawn: &Schedule, top: f64) -> f64 {
         let more = format!("… and {} more stages", drawn.stages_ms.len() - stages);
         svg.text((WIDTH - MARGIN, top), 13.0, Anchor::End, &format!(r#"fill="{SOFT}""#), &more);
     }
-    edges(svg, plan, &places, (top, stages, width, gap));
+    let grid = widths.iter().any(|&width| width > GRID);
+    edges(svg, plan, &places, &begins, (top, gap, grid));
     bottom
 }
 
@@ -139,7 +154,9 @@ fn stage_column(
         let shown = share.processes.iter().take(MOST_PROCESSES);
         let cards: Vec<Card> = shown.map(|process| Card::new(process, &handlers, each)).collect();
         let hidden = share.processes.len() - cards.len();
-        let inner: f64 = cards.iter().map(|card| card.height() + 8.0).sum();
+        let across = if width > GRID { cards.len().clamp(1, 3) } else { 1 };
+        let tall = |row: &[Card]| row.iter().map(Card::height).fold(0.0, f64::max) + 8.0;
+        let inner: f64 = cards.chunks(across).map(tall).sum();
         let height = 30.0 + inner + if hidden > 0 { 20.0 } else { 0.0 } + 2.0;
         svg.rect(Area { x, y, width, height }, 10.0, pale, strong);
         let size = if width < 120.0 { 10.0 } else { 13.0 };
@@ -151,10 +168,14 @@ fn stage_column(
             svg.text((x + width - 12.0, y + 20.0), 12.0, Anchor::End, &style, &cpus);
         }
         let mut inside = y + 30.0;
-        for card in &cards {
-            let area = Area { x: x + 8.0, y: inside, width: width - 16.0, height: card.height() };
-            draw_card(svg, card, area, strong, places);
-            inside += card.height() + 8.0;
+        let each = (width - 8.0) / to_f64(across);
+        for row in cards.chunks(across) {
+            for (column, card) in row.iter().enumerate() {
+                let left = x + 8.0 + to_f64(column) * each;
+                let area = Area { x: left, y: inside, width: each - 8.0, height: card.height() };
+                draw_card(svg, card, area, strong, places);
+            }
+            inside += tall(row);
         }
         if hidden > 0 {
             let more = format!("… {} more", plural(hidden, "process", "processes"));
@@ -206,25 +227,26 @@ fn edges(
     svg: &mut Svg,
     plan: &Plan,
     places: &BTreeMap<String, Spot>,
-    (top, stages, width, gap): (f64, usize, f64, f64),
+    begins: &[f64],
+    (top, gap, grid): (f64, f64, bool),
 ) {
     let mut drawn: Vec<(Spot, Spot)> = Vec::new();
     for edge in &plan.graph.edges {
-        if let (Some(&from), Some(&to)) = (places.get(&edge.from), places.get(&edge.to)) {
-            if !drawn.contains(&(from, to)) && from.1 < to.0 {
-                drawn.push((from, to));
-            }
+        if let (Some(&from), Some(&to)) = (places.get(&edge.from), places.get(&edge.to))
+            && from.1 < to.0
+            && !drawn.contains(&(from, to))
+        {
+            drawn.push((from, to));
         }
     }
-    if plan.graph.edges.len() <= 64 && drawn.len() <= 40 {
+    if plan.graph.edges.len() <= 64 && drawn.len() <= 40 && !grid {
         for (from, to) in drawn {
             let style = r#"stroke-width="1.3" opacity="0.75""#;
             svg.arrow((from.1 + 1.0, from.2), (to.0 - 2.0, to.2), "#8a94a6", style);
         }
         return;
     }
-    for stage in 1..stages {
-        let x = MARGIN + to_f64(stage) * (width + gap);
+    for &x in &begins[1..] {
         let y = top + 60.0;
         svg.arrow((x - gap + 6.0, y), (x - 6.0, y), "#8a94a6", r#"stroke-width="2.5""#);
     }

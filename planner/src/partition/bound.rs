@@ -27,6 +27,9 @@ pub(crate) struct Work {
     saved: f64,
 }
 
+/// How many classes are counted one by one.
+const MOST_CLASSES: usize = 32;
+
 impl Work {
     pub(crate) fn new(problem: &Problem<'_>, kind: &Kind) -> Self {
         let model = &problem.model;
@@ -44,6 +47,13 @@ impl Work {
             nodes += *count;
             *count = nodes;
         }
+        // Every class gives a bound of its own; of very many, some are enough.
+        let every = needs.len().div_ceil(MOST_CLASSES);
+        let mut at = 0;
+        needs.retain(|_| {
+            at += 1;
+            at % every == 0
+        });
         let fitted = model.constants.fitted;
         let saved = start - fitted.main.base_ms.min(fitted.fork.base_ms).min(0.0);
         let longest = kind.classes.iter().map(|class| model.solo_ms(class.handler)).fold(0.0, f64::max);
@@ -98,7 +108,9 @@ pub(crate) fn best_rooms(problem: &Problem<'_>, cpus: u32, nodes: usize) -> Vec<
     earliest(problem, Place::Entry { calls: 0 }, count, &mut offsets);
     for turn in 0..count.saturating_sub(1) {
         let place = Place::Remote { turn: u32::try_from(turn).unwrap_or(u32::MAX) };
-        let limit = nth(&mut offsets, count);
+        offsets.sort_by(f64::total_cmp);
+        offsets.truncate(count);
+        let limit = offsets.get(count - 1).copied().unwrap_or(f64::INFINITY);
         if problem.model.place_ms(place) >= limit {
             break;
         }
@@ -107,11 +119,6 @@ pub(crate) fn best_rooms(problem: &Problem<'_>, cpus: u32, nodes: usize) -> Vec<
     offsets.sort_by(f64::total_cmp);
     offsets.truncate(count);
     offsets.into_iter().map(|offset| Room { offset, cpus: 1.0 }).collect()
-}
-
-fn nth(offsets: &mut [f64], count: usize) -> f64 {
-    offsets.sort_by(f64::total_cmp);
-    offsets.get(count - 1).copied().unwrap_or(f64::INFINITY)
 }
 
 /// The earliest `n`-th beginning in one wrap over all its sizes, for every `n`.

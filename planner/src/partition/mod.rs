@@ -251,7 +251,7 @@ const ROUNDING_MS: f64 = 1e-9;
 fn within(search: &mut Search<'_>, request: &Request, slo_ms: f64) -> Result<Answer, PlanError> {
     let most = most_cpus(search);
     let fits = |ms: f64| ms <= slo_ms + ROUNDING_MS;
-    let fewest = search.cpus(most, 64);
+    let fewest = Search::cpus(most, 64);
     let first = fewest.partition_point(|&cpus| !fits(search.workflow_bound(cpus)));
     // Between two numbers of the list the bound holds for the one after the first.
     let least = if first == 0 { 1 } else { fewest[first - 1] + 1 };
@@ -313,7 +313,7 @@ fn fastest(search: &mut Search<'_>, cpus: u32) -> Option<Solution> {
         return None;
     }
     let mut best: Option<Solution> = None;
-    for cpus in search.cpus(most, 16).into_iter().rev() {
+    for cpus in Search::cpus(most, 16).into_iter().rev() {
         if best.as_ref().is_some_and(|best| search.workflow_bound(cpus) > best.latency + ROUNDING_MS) {
             break;
         }

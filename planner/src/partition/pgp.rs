@@ -4,6 +4,8 @@
 //! Where the published code depends on the order of a hash set, this takes classes in their order, so that the
 //! same workflow always gets the same plan. Swaps of nodes of the same classes are predicted once.
 
+use std::time::Instant;
+
 use limitless_faas_core::plan::{Process, Share, Start, Wrap};
 
 use super::problem::Problem;
@@ -30,9 +32,9 @@ pub(crate) fn plan(problem: &Problem<'_>, request: &Request) -> Result<Answer, P
             what: "PGP knows one runtime and no isolation: use the strategy `fewest`".to_owned(),
         });
     }
-    let mut pgp =
-        Pgp { stages: problem.kinds.iter().map(|kind| Stage::new(problem, kind)).collect(), problem };
-    let started = std::time::Instant::now();
+    let deadline = request.time_budget.and_then(|budget| Instant::now().checked_add(budget));
+    let stages = problem.kinds.iter().map(|kind| Stage::new(problem, kind, deadline)).collect();
+    let mut pgp = Pgp { stages, problem };
     let widest = problem.workflow.widest();
     let mut kept: Vec<(Partition, f64)> = (0..problem.kinds.len()).map(|kind| pgp.together(kind)).collect();
     let mut last = None;
@@ -51,7 +53,7 @@ pub(crate) fn plan(problem: &Problem<'_>, request: &Request) -> Result<Answer, P
         }
         let slo = if let Goal::SloMs(slo) = request.goal { slo } else { f64::NEG_INFINITY };
         let total: f64 = problem.kind_of.iter().map(|&kind| kept[kind].1).sum();
-        let late = request.time_budget.is_some_and(|budget| started.elapsed() > budget);
+        let late = pgp.stages.iter().any(Stage::late);
         if total < slo || processes == most || late {
             let wraps = pgp.wraps(&kept, (slo - total).max(0.0));
             match fixed::answer(problem, request, wraps)? {
@@ -105,14 +107,18 @@ impl Pgp<'_> {
             let mut trial = partition.clone();
             let (mut here, mut there) = (trial[one].clone(), trial[other].clone());
             let mut found: Option<(f64, Partition)> = None;
-            while here.iter().chain(&there).any(|&count| count > 0) {
+            while here.iter().chain(&there).any(|&count| count > 0) && !self.stages[kind].late() {
                 let Some((latency, give, back)) = self.best_swap(kind, &trial, (one, other), (&here, &there))
                 else {
                     break;
                 };
                 swap(&mut trial, (one, other), (give, back));
-                give.into_iter().for_each(|class| here[class] -= 1);
-                back.into_iter().for_each(|class| there[class] -= 1);
+                if let Some(class) = give {
+                    here[class] -= 1;
+                }
+                if let Some(class) = back {
+                    there[class] -= 1;
+                }
                 if found.as_ref().is_none_or(|found| latency < found.0) {
                     found = Some((latency, trial.clone()));
                 }
@@ -141,6 +147,9 @@ impl Pgp<'_> {
         };
         let mut best: Option<(f64, Option<usize>, Option<usize>)> = None;
         for give in left(here) {
+            if self.stages[kind].late() {
+                return best;
+            }
             for back in left(there) {
                 let mut trial = partition.clone();
                 swap(&mut trial, (one, other), (give, back));

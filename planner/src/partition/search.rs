@@ -49,14 +49,15 @@ const POLISH_EFFORT: u64 = 1_500;
 impl<'a> Search<'a> {
     pub(crate) fn new(problem: &'a Problem<'a>, budget: Option<Duration>) -> Self {
         let kinds = &problem.kinds;
+        let deadline = budget.and_then(|budget| Instant::now().checked_add(budget));
         Self {
             problem,
             work: kinds.iter().map(|kind| Work::new(problem, kind)).collect(),
-            stages: kinds.iter().map(|kind| Stage::new(problem, kind)).collect(),
+            stages: kinds.iter().map(|kind| Stage::new(problem, kind, deadline)).collect(),
             solved: kinds.iter().map(|_| HashMap::new()).collect(),
             bounds: kinds.iter().map(|_| HashMap::new()).collect(),
             best: BTreeMap::new(),
-            deadline: budget.and_then(|budget| Instant::now().checked_add(budget)),
+            deadline,
             stopped: false,
         }
     }
@@ -78,7 +79,7 @@ impl<'a> Search<'a> {
 
     /// The numbers of CPUs that are tried: each of the first `dense`, then fewer and fewer. The list does not depend
     /// on what is asked for, so that more CPUs or a looser SLO only add to it.
-    pub(crate) fn cpus(&self, most: u32, dense: u32) -> Vec<u32> {
+    pub(crate) fn cpus(most: u32, dense: u32) -> Vec<u32> {
         let mut cpus = Vec::new();
         let mut next = 1;
         while next <= most {
@@ -119,7 +120,8 @@ impl<'a> Search<'a> {
         }
         let mut best: Option<Solution> = None;
         for (bound, shape) in ranked {
-            if best.as_ref().is_some_and(|best| best.latency <= bound) || self.late() {
+            // Late or not, there must be one plan.
+            if best.as_ref().is_some_and(|best| best.latency <= bound) || (best.is_some() && self.late()) {
                 break;
             }
             let limit = best.as_ref().map_or(f64::INFINITY, |best| best.latency);
@@ -212,7 +214,7 @@ impl<'a> Search<'a> {
     fn solve_stage(&mut self, kind: usize, shape: &Shape) -> Option<(Use, Vec<Slot>, Assignment)> {
         let mut ranked = self.ranked_uses(kind, shape);
         if !self.small() {
-            ranked.truncate(SOLVED_USES.max(1));
+            ranked.truncate(SOLVED_USES);
         }
         let mut best: Option<(Use, Vec<Slot>, Assignment)> = None;
         for (bound, used, slots) in ranked {
@@ -222,10 +224,10 @@ impl<'a> Search<'a> {
             let key = signature(&slots, self.problem.kinds[kind].constrained);
             let stage = &mut self.stages[kind];
             let solved = self.solved[kind].entry(key).or_insert_with(|| stage.solve(&slots)).clone();
-            if let Some(solved) = solved {
-                if best.as_ref().is_none_or(|best| solved.latency < best.2.latency) {
-                    best = Some((used, slots, solved));
-                }
+            if let Some(solved) = solved
+                && best.as_ref().is_none_or(|best| solved.latency < best.2.latency)
+            {
+                best = Some((used, slots, solved));
             }
         }
         best

@@ -2,7 +2,7 @@
 
 use limitless_faas_core::plan::Start;
 
-use super::problem::{Kind, Problem};
+use super::problem::{Class, Kind, Problem};
 use crate::predict::model::Place;
 
 /// The wraps of a plan: a label and a number of CPUs each, the entry wrap first.
@@ -164,7 +164,8 @@ pub(crate) fn uses(problem: &Problem<'_>, shape: &Shape, kind: &Kind, all: bool)
         if label == 0 && !pinned { free.push((wrap, size)) } else { forced.push((wrap, size)) }
     }
     let mut uses = Vec::new();
-    if entry == 0 {
+    let pinned_away = |class: &Class| class.wrap.is_some_and(|wrap| wrap != 0);
+    if kind.classes.iter().filter(|class| class.label == 0).all(pinned_away) {
         return vec![forced];
     }
     let most = if problem.parallel(0) { shape[0].1 } else { shape[0].1.min(entry) };
@@ -172,10 +173,10 @@ pub(crate) fn uses(problem: &Problem<'_>, shape: &Shape, kind: &Kind, all: bool)
     for size in sizes(most, all).into_iter().filter(|&size| size >= fewest) {
         let left = if problem.parallel(0) { u32::MAX } else { entry - size };
         for remote in remotes(&free, left, all) {
-            let mut used = vec![(0, size)];
-            used.extend(&forced);
-            used.extend(remote);
-            uses.push(used);
+            let mut taken = vec![(0, size)];
+            taken.extend(&forced);
+            taken.extend(remote);
+            uses.push(taken);
         }
     }
     uses

@@ -1,6 +1,7 @@
 //! The assignment of one stage's nodes to slots: exact where it is small, longest-first with local search where not.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use limitless_faas_core::plan::Start;
 
@@ -26,6 +27,7 @@ pub(crate) struct Stage<'a> {
     pub problem: &'a Problem<'a>,
     pub kind: &'a Kind,
     memo: Memo,
+    deadline: Option<Instant>,
     /// Predictions made, a measure of effort that does not depend on the machine.
     pub effort: u64,
 }
@@ -37,8 +39,13 @@ pub(crate) const EXACT_SUBSETS: usize = 1_024;
 const EXACT_NODES: usize = 6;
 
 impl<'a> Stage<'a> {
-    pub(crate) fn new(problem: &'a Problem<'a>, kind: &'a Kind) -> Self {
-        Self { problem, kind, memo: HashMap::new(), effort: 0 }
+    pub(crate) fn new(problem: &'a Problem<'a>, kind: &'a Kind, deadline: Option<Instant>) -> Self {
+        Self { problem, kind, memo: HashMap::new(), deadline, effort: 0 }
+    }
+
+    /// Whether the time is over.
+    pub(crate) fn late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Whether [`Stage::solve`] finds the best there is.
@@ -212,9 +219,9 @@ impl<'a> Stage<'a> {
             return false;
         }
         let same_wrap = || (0..slots.len()).filter(|&other| slots[other].wrap == slot.wrap);
-        let clash =
+        let same_file =
             |other: usize| self.problem.writers.contains(&(wanted.handler, self.kind.classes[other].handler));
-        if same_wrap().any(|other| present(other).any(clash)) {
+        if same_wrap().any(|other| present(other).any(same_file)) {
             return false;
         }
         let Some(limit) = self.problem.sandbox_mb else { return true };
@@ -355,6 +362,9 @@ impl<'a> Stage<'a> {
         let mut done: Vec<f64> = slots.iter().zip(&contents).map(|(s, c)| self.done(s, c)).collect();
         let most = 64 + 2 * self.kind.nodes();
         for _ in 0..most {
+            if self.late() {
+                break;
+            }
             let Some(worst) = (0..done.len()).max_by(|&a, &b| done[a].total_cmp(&done[b]).then(b.cmp(&a)))
             else {
                 break;
@@ -387,7 +397,10 @@ impl<'a> Stage<'a> {
         let held = |content: &Content| (0..content.len()).filter(|&c| content[c] > 0).collect::<Vec<_>>();
         let out = held(&contents[worst]);
         let keeps_one = contents[worst].iter().map(|&count| u32::from(count)).sum::<u32>() > 1;
-        for to in (0..slots.len()).filter(|&to| to != worst) {
+        let mut roomy: Vec<usize> = (0..slots.len()).filter(|&to| to != worst).collect();
+        roomy.sort_by(|&a, &b| done[a].total_cmp(&done[b]).then(a.cmp(&b)));
+        roomy.truncate(ROOMY);
+        for to in roomy {
             let there_bias = bias(to);
             let there = self.total_load(&slots[to], &contents[to]);
             for &give in &out {
@@ -397,14 +410,14 @@ impl<'a> Stage<'a> {
                     backs.push(None);
                 }
                 for back in backs {
-                    let mut new_here = here.work - self.load(&slots[worst], give).work;
-                    let mut new_there = there.work + self.load(&slots[to], give).work;
+                    let mut left_here = here.work - self.load(&slots[worst], give).work;
+                    let mut moved_to = there.work + self.load(&slots[to], give).work;
                     if let Some(back) = back {
-                        new_here += self.load(&slots[worst], back).work;
-                        new_there -= self.load(&slots[to], back).work;
+                        left_here += self.load(&slots[worst], back).work;
+                        moved_to -= self.load(&slots[to], back).work;
                     }
-                    let after = (slots[worst].offset + new_here + here_bias)
-                        .max(slots[to].offset + new_there + there_bias);
+                    let after = (slots[worst].offset + left_here + here_bias)
+                        .max(slots[to].offset + moved_to + there_bias);
                     if after < done[worst] {
                         changes.push((after, Change { to, give, back }));
                     }
@@ -440,6 +453,9 @@ impl<'a> Stage<'a> {
         None
     }
 }
+
+/// How many of the slots that are done first are looked at for a change.
+const ROOMY: usize = 24;
 
 /// How many changes are predicted before the search gives up on a slot.
 const TRIES: usize = 24;

@@ -211,7 +211,9 @@ fn parts(plan: &Plan, workflow: &Workflow) -> Result<Vec<Vec<Part>>, PlanError> 
     let numbers = node_numbers(workflow);
     let mut stage_of = vec![0; workflow.graph.nodes.len()];
     for (stage, nodes) in workflow.stages.iter().enumerate() {
-        nodes.iter().for_each(|&node| stage_of[node] = stage);
+        for &node in nodes {
+            stage_of[node] = stage;
+        }
     }
     let mut seen = vec![false; stage_of.len()];
     let mut parts: Vec<Vec<Part>> = workflow.stages.iter().map(|_| Vec::new()).collect();

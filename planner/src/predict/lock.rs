@@ -176,7 +176,7 @@ impl<'a> Simulation<'a> {
         let cpu = Ordered::new(thread.cpu);
         self.wake();
         match stop {
-            Stop::Slice => self.hand_on_from(cpu, holder),
+            Stop::Slice => Some(self.hand_on_from(cpu, holder)),
             Stop::Block { until } => {
                 self.waiting.push(Reverse((Ordered::new(until), self.waits, holder)));
                 self.waits += 1;
@@ -197,11 +197,11 @@ impl<'a> Simulation<'a> {
     }
 
     /// The holder stays ready but lets somebody else go first, if there is anybody.
-    fn hand_on_from(&mut self, cpu: Ordered, holder: u32) -> Option<u32> {
-        let Some(mut first) = self.ready.peek_mut() else { return Some(holder) };
+    fn hand_on_from(&mut self, cpu: Ordered, holder: u32) -> u32 {
+        let Some(mut first) = self.ready.peek_mut() else { return holder };
         let Reverse((_, next)) = *first;
         *first = Reverse((cpu, holder));
-        Some(next)
+        next
     }
 
     fn first_wait(&self) -> f64 {

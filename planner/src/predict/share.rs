@@ -80,16 +80,13 @@ impl Live<'_> {
 
     /// It has computed as long as it could: now it waits, or ends.
     fn stop(&mut self, now: f64) {
-        match self.thread.timeline.blocks.get(self.next_block) {
-            Some(&(start, end)) => {
-                self.state = State::Asleep { until: now + (end - start) };
-                self.time = end;
-                self.next_block += 1;
-            }
-            None => {
-                self.state = State::Ended;
-                self.ended = now;
-            }
+        if let Some(&(start, end)) = self.thread.timeline.blocks.get(self.next_block) {
+            self.state = State::Asleep { until: now + (end - start) };
+            self.time = end;
+            self.next_block += 1;
+        } else {
+            self.state = State::Ended;
+            self.ended = now;
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Brute force: every way to put the nodes of a stage into processes, in every order, cut into wraps everywhere.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -31,10 +32,10 @@ pub(crate) fn options(workflow: &Workflow) -> Vec<Options> {
 
 /// The least latency of a workflow on at most this many CPUs.
 pub(crate) fn fastest(stages: &[Options], cpus: usize) -> Option<f64> {
-    descend(stages, (0, Vec::new()), 0.0, cpus)
+    descend(stages, &(0, Vec::new()), 0.0, cpus)
 }
 
-fn descend(stages: &[Options], shape: (usize, Vec<usize>), latency: f64, cpus: usize) -> Option<f64> {
+fn descend(stages: &[Options], shape: &(usize, Vec<usize>), latency: f64, cpus: usize) -> Option<f64> {
     if shape.0 + shape.1.iter().sum::<usize>() > cpus {
         return None;
     }
@@ -44,7 +45,7 @@ fn descend(stages: &[Options], shape: (usize, Vec<usize>), latency: f64, cpus: u
         let longer = remotes.len().max(shape.1.len());
         let size = |sizes: &[usize], at: usize| sizes.get(at).copied().unwrap_or(0);
         let merged = (0..longer).map(|at| size(remotes, at).max(size(&shape.1, at))).collect();
-        let found = descend(rest, (shape.0.max(*entry), merged), latency + ms, cpus);
+        let found = descend(rest, &(shape.0.max(*entry), merged), latency + ms, cpus);
         best = match (best, found) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -1,4 +1,5 @@
 //! The published figures that tests and the benchmark hold the planner to, and the workflows they are about.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::collections::BTreeMap;
@@ -89,9 +90,8 @@ fn stage_of(workflow: &str, handler: &str) -> usize {
     let second = second.contains(&handler) || handler.ends_with("-review");
     match workflow {
         "sn" | "mr" if second => 3,
-        "mr" => 4,
         "slapp" if ["pi", "pbkdf2"].contains(&handler) => 3,
-        "slapp" => 4,
+        "mr" | "slapp" => 4,
         _ => 5,
     }
 }
@@ -103,9 +103,10 @@ pub(crate) fn measured() -> (Profiles, Vec<Group>) {
     let profile = |(name, solo): (&String, &(f64, f64, f64, f64))| {
         let (workflow, handler) = name.split_once('/').unwrap();
         // One handler was measured in a variant, with the same waits.
-        let mut profile: Profile = published[handler.trim_end_matches('2')].clone();
-        // This workflow and that variant have no profile of their own: their solo runs scale the published one.
-        if workflow == "slappv" || handler.ends_with("data2") {
+        let variant = handler == "marketdata2";
+        let mut profile: Profile = published[if variant { "marketdata" } else { handler }].clone();
+        // That variant and this workflow have no profile of their own: their solo runs scale the published one.
+        if workflow == "slappv" || variant {
             let factor = solo.0 / profile.latency.mean_ms;
             profile.latency.mean_ms = solo.0;
             for block in &mut profile.blocks {
@@ -115,18 +116,6 @@ pub(crate) fn measured() -> (Profiles, Vec<Group>) {
         }
         profile.forked_ms = Some(solo.0);
         (name.clone(), profile)
-    };
-    // `pbkdf2` ends in a 2 that belongs to it.
-    let profile = |(name, solo): (&String, &(f64, f64, f64, f64))| {
-        if name.ends_with("pbkdf2") {
-            let mut found = published["pbkdf2"].clone();
-            if name.starts_with("slappv") {
-                found.latency.mean_ms = solo.0;
-            }
-            found.forked_ms = Some(solo.0);
-            return (name.clone(), found);
-        }
-        profile((name, solo))
     };
     let profiles = Profiles::new(measured.solo.iter().map(profile).collect());
     let group = |(workflow, handlers, mean, ..): &(String, Vec<usize>, f64, f64, f64)| {
@@ -153,7 +142,7 @@ pub(crate) fn strangers(groups: &[Group]) -> (Vec<Group>, Vec<Group>) {
     let mut sets: Vec<Vec<String>> = groups.iter().map(sorted).collect();
     sets.sort();
     sets.dedup();
-    let first = |group: &&Group| sets.binary_search(&sorted(group)).unwrap() % 2 == 0;
+    let first = |group: &&Group| sets.binary_search(&sorted(group)).unwrap().is_multiple_of(2);
     (groups.iter().filter(first).cloned().collect(), groups.iter().filter(|g| !first(g)).cloned().collect())
 }
 
