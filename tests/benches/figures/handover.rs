@@ -54,7 +54,7 @@ pub(super) async fn wall() -> Vec<Figure> {
     let rate = rounds_a_second().await;
     let input = json!({ "rounds": rounds(rate, 8.0) });
     let whole = stage("grinds", Duration::from_secs(60), Config::default()).await;
-    let cut = stage("grinds", Duration::from_millis(600), Config::default()).await;
+    let cut = stage("grinds", Duration::from_millis(450), Config::default()).await;
     let (mut ratios, mut invocations) = (Vec::new(), Vec::new());
     for round in 0..5 {
         let key = format!("round-{round}");
