@@ -75,7 +75,7 @@ impl Stage {
         });
         let answer =
             self.request(reqwest::Method::PUT, &format!("actions/{name}?overwrite=true"), &body).await?;
-        if answer.0 != 200 { Err(format!("deploying answered {answer:?}").into()) } else { Ok(()) }
+        if answer.0 == 200 { Ok(()) } else { Err(format!("deploying answered {answer:?}").into()) }
     }
 
     /// A request to the namespace's REST API: status and JSON.

@@ -1,7 +1,12 @@
 //! Many seeds of misfortune: duplicate, lost and delayed deliveries, kills at random moments, a store that fails and loses
 //! acknowledgements. Always one result, always the right one.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may fail, and their helpers with them"
+)]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -56,7 +56,7 @@ fn post(port: u16, path: &str, body: &Value) -> (u16, String, Value) {
     (status, head, serde_json::from_str(&body).unwrap())
 }
 
-fn run_body(value: &Value, deadline: Value) -> Value {
+fn run_body(value: &Value, deadline: &Value) -> Value {
     json!({
         "value": value, "namespace": "guest", "action_name": "/guest/squares", "action_version": "0.0.1",
         "activation_id": "a1", "transaction_id": "t", "deadline": deadline,
@@ -75,13 +75,13 @@ fn openwhisk_init_and_run_are_answered_as_its_contract_says() {
     assert_eq!(post(process.port, "/init", &init).0, 200);
     // The deadline is a string; the documentation says a number: both are taken.
     for deadline in [json!(in_a_minute().to_string()), json!(in_a_minute())] {
-        let (status, head, answer) = post(process.port, "/run", &run_body(&json!({ "n": 4 }), deadline));
+        let (status, head, answer) = post(process.port, "/run", &run_body(&json!({ "n": 4 }), &deadline));
         assert_eq!((status, answer), (200, json!({ "result": 14 })));
         assert!(head.contains("content-length:") && !head.contains("chunked"), "{head}");
     }
     // An error is an object with `error`, status 200, and the container lives.
     let (status, _, answer) =
-        post(process.port, "/run", &run_body(&json!({ "n": -4 }), json!(in_a_minute())));
+        post(process.port, "/run", &run_body(&json!({ "n": -4 }), &json!(in_a_minute())));
     assert_eq!((status, &answer["code"]), (200, &json!("LF001")), "{answer}");
     let (status, _, answer) = raw(process.port, "POST", "/run", "", "not json");
     assert_eq!(status, 200);

@@ -38,10 +38,10 @@ async fn word_count(ctx: Context<Progress>, texts: Vec<String>) -> Result<Counte
         // Near the time limit it stops here, and goes on with the next text in another invocation.
         ctx.checkpoint(&at).await;
     }
-    Ok(counted(at))
+    Ok(counted(&at))
 }
 
-fn counted(at: Progress) -> Counted {
+fn counted(at: &Progress) -> Counted {
     let mut most_frequent: Vec<(String, u64)> =
         at.words.iter().map(|(word, count)| (word.clone(), *count)).collect();
     most_frequent.sort_by_key(|(_, count)| std::cmp::Reverse(*count));

@@ -15,7 +15,8 @@ const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let is_run = request.uri().path() == "/run";
-    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let n = body["value"]["n"].as_u64().unwrap_or_default();
     let answer = json!({ "result": (0..n).fold(0_u64, |sum, i| sum.wrapping_add(i * i)) }).to_string();
