@@ -26,6 +26,8 @@ pub enum Exit {
     Store = 8,
     /// The execution has no result yet; it can go on.
     Unfinished = 9,
+    /// No plan meets the target.
+    Infeasible = 10,
     /// A bug in cargo faas.
     Bug = 70,
     /// Ctrl-C or SIGTERM.
@@ -44,6 +46,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Platform, "the platform can't be reached, or refused"),
     (Exit::Store, "the store can't be reached, or what it holds can't be read"),
     (Exit::Unfinished, "no result yet; the execution can go on"),
+    (Exit::Infeasible, "no plan meets the target, or none was found"),
     (Exit::Bug, "a bug in cargo faas"),
     (Exit::Interrupted, "interrupted; the execution can go on"),
 ];
@@ -67,6 +70,7 @@ impl Exit {
             Self::Platform => "platform",
             Self::Store => "store",
             Self::Unfinished => "unfinished",
+            Self::Infeasible => "infeasible",
             Self::Bug => "bug",
             Self::Interrupted => "interrupted",
         }
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn the_table_is_complete_and_in_order() {
         let numbers: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 70, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 70, 130]);
     }
 
     #[test]

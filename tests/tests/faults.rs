@@ -9,7 +9,6 @@
 )]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::log::{Applied, Entry, Execution, Phase, Stored};
@@ -21,7 +20,9 @@ use tokio::sync::Semaphore;
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const SEEDS: u64 = 200;
 /// Most of the time of a run is waiting, so many run at once.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 10;
+/// Shared by the tests of this file, so that together they are no more.
+static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn expected(n: u64) -> String {
@@ -41,9 +42,14 @@ fn ends(entries: &[Entry]) -> usize {
     ends
 }
 
-async fn seen_through(handler: &str, seed: u64, input: impl Fn(&Stage) -> Value) -> (Stage, Execution) {
+async fn seen_through(
+    handler: &str,
+    seed: u64,
+    limit_ms: u64,
+    input: impl Fn(&Stage) -> Value,
+) -> (Stage, Execution) {
     let config = Config { faults: "all".parse().unwrap(), seed, ..Config::default() };
-    let setting = Setting { config, time_limit: Duration::from_millis(400) };
+    let setting = Setting { config, time_limit: Duration::from_millis(limit_ms) };
     let stage = Stage::set(SUBJECT, handler, setting).await.unwrap();
     let (folded, entries) = stage
         .see_through(handler, &input(&stage), &format!("seed-{seed}"), PATIENCE)
@@ -54,7 +60,8 @@ async fn seen_through(handler: &str, seed: u64, input: impl Fn(&Stage) -> Value)
 }
 
 async fn sum(seed: u64) -> (u64, u32) {
-    let (stage, folded) = seen_through("squares", seed, |_| json!({ "n": 1200, "pause_us": 1000 })).await;
+    let (stage, folded) =
+        seen_through("squares", seed, 400, |_| json!({ "n": 1200, "pause_us": 1000 })).await;
     assert_eq!(folded.phase, Phase::Completed(Stored::Json(expected(1200))), "seed {seed}");
     stage.platform.shutdown().await;
     (folded.tally.invocations, folded.tally.crashes_ever)
@@ -65,7 +72,8 @@ async fn climb(seed: u64) -> (u64, u32) {
     let handler = ["stairs", "ladder", "visits"][usize::try_from(seed % 3).unwrap()];
     let file = |stage: &Stage| stage.folder.path().join("steps.txt");
     let (stage, folded) =
-        seen_through(handler, seed, |stage| json!({ "n": 20, "pause_ms": 40, "file": file(stage) })).await;
+        seen_through(handler, seed, 1000, |stage| json!({ "n": 20, "pause_ms": 80, "file": file(stage) }))
+            .await;
     assert_eq!(folded.phase, Phase::Completed(Stored::Json("20".to_owned())), "{handler}, seed {seed}");
     let text = std::fs::read_to_string(file(&stage)).unwrap();
     let steps: BTreeSet<&str> = text.lines().collect();
@@ -76,12 +84,10 @@ async fn climb(seed: u64) -> (u64, u32) {
 
 /// Runs many seeds, several at once; answers how many invocations there were, and how many of them were lost.
 async fn all<F: Future<Output = (u64, u32)> + Send + 'static>(seeds: u64, one: fn(u64) -> F) -> (u64, u64) {
-    let at_once = Arc::new(Semaphore::new(AT_ONCE));
     let runs: Vec<_> = (0..seeds)
         .map(|seed| {
-            let at_once = at_once.clone();
             tokio::spawn(async move {
-                let _permit = at_once.acquire_owned().await.unwrap();
+                let _permit = ROOM.acquire().await.unwrap();
                 one(seed).await
             })
         })

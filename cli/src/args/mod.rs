@@ -1,6 +1,7 @@
 //! The command line.
 
 mod deploy;
+mod plan;
 mod records;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::exit;
 
 pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target};
+pub use plan::{Calibrate, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
 
 const EXAMPLES: &str = "\
@@ -89,6 +91,12 @@ pub enum Command {
     Resume(Resume),
     /// Remove what executions that have ended left in the store
     Gc(Gc),
+    /// Pack a workflow into the fewest CPUs that meet its SLO
+    Plan(Plan),
+    /// Run a handler alone and record when it computes and when it waits
+    Profile(Profile),
+    /// Measure what starting, calling and switching cost on this machine
+    Calibrate(Calibrate),
 }
 
 impl Cli {
@@ -142,8 +150,23 @@ mod tests {
                 if name.is_empty() { Some(&mut command) } else { command.find_subcommand_mut(name) };
             command.unwrap().render_help().to_string()
         };
-        let names =
-            ["", "run", "dev", "new", "invoke", "list", "status", "result", "logs", "cancel", "resume", "gc"];
+        let names = [
+            "",
+            "run",
+            "dev",
+            "new",
+            "invoke",
+            "list",
+            "status",
+            "result",
+            "logs",
+            "cancel",
+            "resume",
+            "gc",
+            "plan",
+            "profile",
+            "calibrate",
+        ];
         for name in names {
             let title = if name.is_empty() { "cargo-faas" } else { name };
             insta::assert_snapshot!(format!("help-{title}"), help(name));

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod calibrate;
 mod cancel;
 mod dev;
 mod gc;
@@ -7,6 +8,8 @@ mod invoke;
 mod list;
 mod logs;
 mod new;
+mod plan;
+mod profile;
 mod result;
 mod resume;
 mod run;
@@ -80,6 +83,9 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
         Command::Cancel(args) => cancel::cancel(session, args).await,
         Command::Resume(args) => resume::resume(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
+        Command::Plan(args) => plan::plan(session, args),
+        Command::Profile(args) => profile::profile(session, args).await,
+        Command::Calibrate(args) => calibrate::calibrate(session, args),
     }
 }
 

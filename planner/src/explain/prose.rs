@@ -142,8 +142,9 @@ fn distance(plan: &Plan) -> String {
     let (bound, latency) = (plan.bound.latency_ms, plan.prediction.latency_ms);
     let above = (latency / bound - 1.0) * 100.0;
     let cpus = plural(plan.prediction.cpus as usize, "CPU", "CPUs");
+    let of = if plan.strategy == Strategy::Pool.name() { "pool" } else { "plan of threads and forks" };
     let mut text = format!(
-        "\nNo plan on {cpus} can take less than {bound:.2} ms; this one is {above:.1} % above that bound.\n"
+        "\nNo {of} on {cpus} can take less than {bound:.2} ms; this one is {above:.1} % above that bound.\n"
     );
     if let Some(by) = &plan.bound.stopped_by {
         let _ = writeln!(text, "The search was stopped by {by}: more time may find a better plan.");
@@ -180,7 +181,7 @@ pub fn infeasible(answer: &Infeasible) -> String {
     let fastest = &answer.fastest.prediction;
     let mut text = if answer.proved {
         format!(
-            "No plan can meet {slo} ms: on any number of CPUs the workflow takes at least {bound:.2} ms.\n"
+            "No plan of threads and forks can meet {slo} ms: on any number of CPUs the workflow takes at least {bound:.2} ms.\n"
         )
     } else {
         format!(

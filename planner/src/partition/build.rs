@@ -103,6 +103,6 @@ pub(crate) fn reason(plan: &Plan, least: Option<u32>) -> String {
                 "{cpus} CPUs meet {slo} ms; it is proved that fewer than {least} can't, and not known whether fewer than {cpus} could."
             )
         }
-        (None, _) => format!("No plan on {cpus} CPUs can be faster than {bound:.2} ms."),
+        (None, _) => format!("No plan of threads and forks on {cpus} CPUs can be faster than {bound:.2} ms."),
     }
 }

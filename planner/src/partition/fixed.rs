@@ -3,7 +3,7 @@
 use limitless_faas_core::plan::{Bound, Plan, Process, Share, Start, Wrap};
 
 use super::bound::Work;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::{Answer, Goal, Infeasible, Request, Strategy, bound, build};
 use crate::error::PlanError;
 use crate::predict::predict;
@@ -46,13 +46,14 @@ pub(crate) fn answer(
 ) -> Result<Answer, PlanError> {
     let mut plan = build::complete(problem, request, wraps);
     plan.prediction = predict(&plan)?;
-    let work: Vec<Work> = problem.kinds.iter().map(|kind| Work::new(problem, kind)).collect();
-    let bounds: Vec<f64> = problem
-        .kinds
-        .iter()
-        .zip(&work)
-        .map(|(kind, work)| work.bound(&bound::best_rooms(problem, plan.prediction.cpus, kind.nodes())))
-        .collect();
+    let cpus = plan.prediction.cpus;
+    let of = |kind: &Kind| {
+        if request.strategy == Strategy::Pool {
+            return pool_bound(problem, kind, cpus);
+        }
+        Work::new(problem, kind).bound(&bound::best_rooms(problem, cpus, kind.nodes()))
+    };
+    let bounds: Vec<f64> = problem.kinds.iter().map(of).collect();
     let latency_ms = problem.kind_of.iter().map(|&kind| bounds[kind]).sum();
     plan.bound = Bound { cpus: 1, latency_ms, optimal: false, stopped_by: None };
     plan.reason = format!("The model `{}` has this one plan for the workflow.", request.strategy.name());
@@ -60,6 +61,15 @@ pub(crate) fn answer(
         Goal::SloMs(slo_ms) if plan.prediction.latency_ms > slo_ms => Ok(missed(plan, slo_ms)),
         _ => Ok(Answer::Plan(Box::new(plan))),
     }
+}
+
+/// A pool starts nothing: its stages take as long as their longest node, or as their work on its CPUs.
+fn pool_bound(problem: &Problem<'_>, kind: &Kind, cpus: u32) -> f64 {
+    let classes = || kind.classes.iter();
+    let work =
+        classes().map(|class| problem.model.work_ms(class.handler) * f64::from(class.count)).sum::<f64>();
+    let longest = classes().map(|class| problem.model.solo_ms(class.handler)).fold(0.0, f64::max);
+    longest.max(work / f64::from(cpus))
 }
 
 /// A fixed model proves nothing about others.

@@ -1,0 +1,110 @@
+//! Arguments of the commands that measure handlers and plan workflows.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use limitless_faas_planner::Strategy;
+
+use super::Pick;
+use crate::units;
+
+/// `cargo faas plan`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas plan report.json --profiles profiles.json --slo-ms 200
+  cargo faas plan order.asl.json --profiles profiles.json --cpus 4 --svg order.svg
+  cargo faas plan report.json --profiles profiles.json --slo-ms 200 --percentile 95 --out plan.json
+  cargo faas plan report.json --profiles profiles.json --slo-ms 200 --compare
+  cargo faas plan report.json --profiles profiles.json --front")]
+pub struct Plan {
+    /// The workflow: a graph as JSON, or an Amazon States Language file
+    #[arg(value_name = "GRAPH.json|FILE.asl.json")]
+    pub workflow: PathBuf,
+    /// Profiles of its handlers, from `cargo faas profile`
+    #[arg(long, value_name = "FILE")]
+    pub profiles: PathBuf,
+    /// Costs of the target, from `cargo faas calibrate` [default: those of the Chiron paper's cluster]
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Meet this latency with the fewest CPUs
+    #[arg(long, value_name = "N", conflicts_with_all = ["cpus", "front"])]
+    pub slo_ms: Option<f64>,
+    /// The least latency on at most this many CPUs
+    #[arg(long, value_name = "N", conflicts_with = "front")]
+    pub cpus: Option<u32>,
+    /// Every plan that no other beats in latency, CPUs, memory, wraps and cost
+    #[arg(long)]
+    pub front: bool,
+    /// The share of requests, in percent, that must meet the SLO [default: the mean does]
+    #[arg(long, value_name = "P", requires = "slo_ms")]
+    pub percentile: Option<f64>,
+    /// How the plan is made
+    #[arg(long, value_name = "NAME", default_value = "fewest", value_parser = strategy)]
+    pub strategy: Strategy,
+    /// Lay all strategies side by side
+    #[arg(long, conflicts_with = "front")]
+    pub compare: bool,
+    /// Keep the memory of threads apart by protection keys
+    #[arg(long)]
+    pub keys: bool,
+    /// Memory of one sandbox, at most
+    #[arg(long, value_name = "MB")]
+    pub memory: Option<f64>,
+    /// How long the search may take
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::parse_limit)]
+    pub time_budget: Duration,
+    /// Write the plan as JSON
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Draw the plan: its wraps, and the predicted timeline
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+fn strategy(name: &str) -> Result<Strategy, String> {
+    let names: Vec<&str> = Strategy::ALL.iter().map(|strategy| strategy.name()).collect();
+    let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == name);
+    found.ok_or_else(|| format!("the strategies are {}", names.join(", ")))
+}
+
+/// `cargo faas profile`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas profile factors --input '{\"n\": 360}' --release --out profiles.json
+  cargo faas profile factors --input @small.json --input @large.json --runs 50 --out profiles.json")]
+pub struct Profile {
+    /// The handler to run alone
+    pub handler: String,
+    /// A sample input: JSON, or @FILE; may be given several times
+    #[arg(long, short, value_name = "JSON|@FILE", default_value = "{}")]
+    pub input: Vec<String>,
+    /// Runs for each input, after two to warm up
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(3..=10_000))]
+    pub runs: u32,
+    /// Add the profile to this file; print it where there is none
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Once more under strace, to find the files that it writes
+    #[arg(long)]
+    pub strace: bool,
+    #[command(flatten)]
+    pub pick: Pick,
+}
+
+/// `cargo faas calibrate`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas calibrate --out calibration.json
+  cargo faas plan report.json --profiles profiles.json --calibration calibration.json --slo-ms 50")]
+pub struct Calibrate {
+    /// How often each cost is measured
+    #[arg(long, value_name = "N", default_value_t = 51, value_parser = clap::value_parser!(u32).range(5..=10_000))]
+    pub runs: u32,
+    /// Write the calibration here; print it where there is no file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}

@@ -1,0 +1,181 @@
+//! `cargo faas plan`: from a graph, profiles and a target to the plan that meets it with the fewest CPUs.
+
+use std::path::Path;
+
+use limitless_faas_core::calibration::Calibration;
+use limitless_faas_core::plan::Plan as Made;
+use limitless_faas_planner::predict::quantiles;
+use limitless_faas_planner::{
+    Answer, Goal, Request, Strategy, Workflow, explain, front, partition::DRAWS, plan as search, read,
+};
+use serde_json::{Value, json};
+
+use super::Session;
+use crate::args::Plan;
+use crate::error::{Context as _, Error, Result};
+use crate::exit::Exit;
+
+pub(super) fn plan(session: &Session, args: &Plan) -> Result<()> {
+    let workflow = open(session, args)?;
+    if args.front {
+        return show_front(session, args, &workflow);
+    }
+    let request = request(args)?;
+    if args.compare {
+        return compare(session, &workflow, &request);
+    }
+    let mut found = match search(&workflow, &request).map_err(bad)? {
+        Answer::Plan(plan) => *plan,
+        Answer::Infeasible(proof) => {
+            let text = explain::infeasible(&proof);
+            let fastest = &proof.fastest;
+            if session.ui.is_json() {
+                let mut value = summary(fastest);
+                value["status"] = json!("infeasible");
+                value["proved"] = json!(proof.proved);
+                value["bound_ms"] = json!(proof.bound_ms);
+                session.ui.print_json(&value)?;
+            }
+            let mut lines = text.lines();
+            let error = Error::new(Exit::Infeasible, lines.next().unwrap_or_default().trim_end_matches('.'));
+            let error = lines.fold(error, |error, line| error.help(line.trim()));
+            return Err(error.printed_if(session.ui.is_json()));
+        }
+    };
+    if found.prediction.quantiles.is_empty() && knows_quantiles(&found) {
+        found.prediction.quantiles = quantiles(&found, &[0.5, 0.95, 0.99], DRAWS).map_err(bad)?;
+    }
+    write_files(args, &found)?;
+    if session.ui.is_json() {
+        return session.ui.print_json(&summary(&found));
+    }
+    let prose = explain::prose(&found).map_err(bad)?;
+    let table = explain::table(&found).map_err(bad)?;
+    session.ui.print(&format!("{prose}\n{}", table.trim_end()))
+}
+
+fn open(session: &Session, args: &Plan) -> Result<Workflow> {
+    let text = text_of(&args.workflow, "the workflow")?;
+    let name = args.workflow.file_name().and_then(|name| name.to_str()).unwrap_or("workflow");
+    let name = name.trim_end_matches(".json").trim_end_matches(".asl");
+    let graph = read::graph(name, &text).map_err(bad)?;
+    let profiles = read::profiles(&text_of(&args.profiles, "the profiles")?).map_err(bad)?;
+    let calibration = if let Some(path) = &args.calibration {
+        read::calibration(&text_of(path, "the calibration")?).map_err(bad)?
+    } else {
+        session.ui.warn("no --calibration: costs are those of the Chiron paper's cluster, not of yours");
+        Calibration::chiron()
+    };
+    Workflow::new(&graph, &profiles, &calibration).map_err(bad)
+}
+
+fn text_of(path: &Path, what: &str) -> Result<String> {
+    std::fs::read_to_string(path)
+        .context(Exit::Usage, || format!("failed to read {what} from {}", path.display()))
+}
+
+fn bad(error: impl std::error::Error) -> Error {
+    Error::usage(error.to_string())
+}
+
+fn request(args: &Plan) -> Result<Request> {
+    let goal = match (args.slo_ms, args.cpus) {
+        (Some(ms), _) => Goal::SloMs(ms),
+        (None, Some(cpus)) => Goal::Cpus(cpus),
+        (None, None) => {
+            return Err(Error::usage("no target to plan for").help("give --slo-ms, --cpus or --front"));
+        }
+    };
+    Ok(Request {
+        goal,
+        strategy: args.strategy,
+        sandbox_mb: args.memory,
+        quantile: args.percentile.map(|percent| percent / 100.0),
+        keys: args.keys,
+        time_budget: Some(args.time_budget),
+        ..Request::slo(1.0)
+    })
+}
+
+fn knows_quantiles(plan: &Made) -> bool {
+    plan.profiles.handlers.values().any(|profile| !profile.latency.quantiles.is_empty())
+}
+
+fn summary(plan: &Made) -> Value {
+    let prediction = &plan.prediction;
+    json!({
+        "status": "planned",
+        "workflow": plan.graph.name,
+        "strategy": plan.strategy,
+        "slo_ms": plan.slo_ms,
+        "processes": prediction.processes,
+        "cpus": prediction.cpus,
+        "wraps": plan.wraps.len(),
+        "memory_mb": prediction.memory_mb,
+        "predicted_ms": prediction.latency_ms,
+        "quantiles_ms": prediction.quantiles,
+        "usd_per_million": prediction.usd_per_million,
+        "lower_bound": { "cpus": plan.bound.cpus, "latency_ms": plan.bound.latency_ms },
+        "optimal": plan.bound.optimal,
+        "stopped_by": plan.bound.stopped_by,
+        "reason": plan.reason,
+        "plan": plan.wraps,
+    })
+}
+
+fn write_files(args: &Plan, plan: &Made) -> Result<()> {
+    if let Some(path) = &args.out {
+        let text =
+            serde_json::to_string_pretty(plan).map_err(|error| Error::bug("no JSON").because(error))?;
+        write(path, &text)?;
+    }
+    if let Some(path) = &args.svg {
+        write(path, &explain::picture(plan).map_err(bad)?)?;
+    }
+    Ok(())
+}
+
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).context(Exit::Usage, || format!("failed to write {}", path.display()))
+}
+
+/// Every strategy's plan, also where it misses the target.
+fn compare(session: &Session, workflow: &Workflow, request: &Request) -> Result<()> {
+    let mut plans = Vec::new();
+    for strategy in Strategy::ALL {
+        match search(workflow, &request.clone().with(strategy)) {
+            Ok(Answer::Plan(plan)) => plans.push(*plan),
+            Ok(Answer::Infeasible(proof)) => plans.push(proof.fastest),
+            Err(error) => session.ui.warn(&format!("{}: {error}", strategy.name())),
+        }
+    }
+    listed(session, &plans)
+}
+
+fn show_front(session: &Session, args: &Plan, workflow: &Workflow) -> Result<()> {
+    let request = Request {
+        sandbox_mb: args.memory,
+        keys: args.keys,
+        time_budget: Some(args.time_budget),
+        ..Request::slo(1.0)
+    };
+    let mut plans = front(workflow, &request).map_err(bad)?;
+    for plan in &mut plans {
+        // Nobody asked for an SLO.
+        plan.slo_ms = None;
+    }
+    if let Some(path) = &args.out {
+        let text =
+            serde_json::to_string_pretty(&plans).map_err(|error| Error::bug("no JSON").because(error))?;
+        write(path, &text)?;
+    }
+    listed(session, &plans)
+}
+
+fn listed(session: &Session, plans: &[Made]) -> Result<()> {
+    if session.ui.is_json() {
+        let all: Vec<Value> = plans.iter().map(summary).collect();
+        return session.ui.print_json(&json!({ "plans": all }));
+    }
+    session.ui.print(explain::compare(plans).trim_end())
+}
