@@ -1,7 +1,5 @@
 //! One clear error that names the place and the fix; never a panic, never an endless search.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::unwrap_used, reason = "tests may fail, and their helpers with them")]
-
 mod published;
 
 use std::time::{Duration, Instant};
