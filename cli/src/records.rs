@@ -29,7 +29,10 @@ impl Records {
     /// # Errors
     /// Where the URL names none.
     pub fn open(url: &str) -> Result<Self> {
-        Ok(Self { store: limitless_faas_store::open(url)?, url: url.to_owned() })
+        let store = limitless_faas_store::open(url)?;
+        // What is shown carries no password.
+        let url = if store.is_remote() { store.describe() } else { url.to_owned() };
+        Ok(Self { store, url })
     }
 
     /// Sees that the store takes writes, before a function tries for as long as it may run.
@@ -40,6 +43,10 @@ impl Records {
         let name = ExecutionId::from_random(random()?);
         let key = Key::new(&format!("probes/{name}")).map_err(StoreError::from)?;
         self.store.create(&key, Bytes::from_static(b"probe")).await?;
+        #[cfg(feature = "all-stores")]
+        if self.store.is_remote() {
+            limitless_faas_store::probe(&self.store).await?;
+        }
         Ok(self.store.delete(&key).await?)
     }
 

@@ -261,6 +261,10 @@ impl Store for Faulty {
     fn describe(&self) -> String {
         format!("{} with faults {}", self.store.describe(), self.dice.faults)
     }
+
+    fn is_remote(&self) -> bool {
+        self.store.is_remote()
+    }
 }
 
 struct FaultyWriter {

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `file:/absolute/folder` | [`FolderStore`]: a local or shared folder |
 //! | `memory:` | [`MemoryStore`]: this process only, for tests |
+//! | `s3://…`, `gs://…`, `azure://…`, `redis://…` | stores over a network, each behind the feature of its name |
 //!
 //! [`open`] turns a URL into a store; [`open_with_faults`] wraps it so that it fails on purpose, reproducibly.
 //!
@@ -23,6 +24,12 @@
 //! # Ok::<(), limitless_faas_store::StoreError>(()) }).unwrap();
 //! ```
 
+#[cfg(feature = "remote")]
+#[cfg_attr(
+    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
+    allow(dead_code, reason = "what the stores over a network have in common, in a build without any")
+)]
+mod address;
 mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -33,7 +40,20 @@ mod folder;
 mod key;
 pub mod log;
 mod memory;
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+mod object;
 mod open;
+#[cfg(feature = "remote")]
+mod probe;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "remote")]
+#[cfg_attr(
+    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
+    allow(dead_code, reason = "what the stores over a network have in common, in a build without any")
+)]
+mod remote;
+mod settings;
 mod store;
 
 pub use blob::{BlobReader, BlobWriter};
@@ -44,5 +64,8 @@ pub use folder::FolderStore;
 pub use key::{Key, KeyError};
 pub use log::Log;
 pub use memory::MemoryStore;
-pub use open::{open, open_with_faults};
+pub use open::{feature, open, open_with, open_with_faults};
+#[cfg(feature = "remote")]
+pub use probe::probe;
+pub use settings::{SETTINGS, Settings};
 pub use store::{BoxFuture, Created, RECORD_LIMIT_BYTES, Store};

@@ -2,21 +2,33 @@
 
 use std::sync::Arc;
 
-use crate::{Faults, Faulty, FolderStore, MemoryStore, Store, StoreError, StoreErrorKind};
+use crate::{Faults, Faulty, FolderStore, MemoryStore, Settings, Store, StoreError, StoreErrorKind};
 
-/// Opens the store that `url` names. Nothing is written, and a folder need not exist yet.
+/// Opens the store that `url` names, with what the environment says. Nothing is sent or written, and a folder need not exist yet.
 ///
 /// | URL | store |
 /// | --- | --- |
 /// | `file:/absolute/folder`, `file:///absolute/folder` | a folder |
 /// | `file:folder` | a folder, relative to the process's current one at this moment |
 /// | `memory:` | a new, empty store in memory |
+/// | `s3://bucket/prefix?region=…&endpoint=…&path_style=true` | S3 and what speaks its protocol |
+/// | `gs://bucket/prefix` | Google Cloud Storage |
+/// | `azure://account/container/prefix` | Azure Blob Storage |
+/// | `redis://user:password@host:port/database/prefix` | Redis; `rediss://` with TLS |
 ///
-/// The path is taken as it is written, without percent decoding.
+/// The path of a folder is taken as it is written, without percent decoding.
 ///
 /// # Errors
 /// [`StoreErrorKind::Invalid`] if the URL names no store; [`StoreErrorKind::NotSupported`] if it names one that this build lacks.
 pub fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, &Settings::from_env())
+}
+
+/// As [`open`], with credentials and the like from `settings`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(invalid(format!("store URL {url:?} has no scheme; try file:/a/folder or memory:")));
     };
@@ -24,16 +36,53 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
         "file" => open_folder(url, rest),
         "memory" if rest.is_empty() => Ok(Arc::new(MemoryStore::new())),
         "memory" => Err(invalid("the store in memory has no name; write memory:".to_owned())),
-        _ => Err(unknown(scheme)),
+        _ => open_remote(scheme, url, settings).unwrap_or_else(|| Err(unknown(scheme))),
     }
 }
 
-/// As [`open`]; with a non-empty `spec` the store fails on purpose as [`Faults`] says.
+/// A store of others, if this build has one of that scheme.
+#[cfg(feature = "remote")]
+fn open_remote(scheme: &str, url: &str, settings: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+    use crate::object::Bucket;
+    let address = |parameters: &[&str]| crate::address::Address::parse(url, parameters, settings);
+    Some(match scheme {
+        #[cfg(feature = "s3")]
+        "s3" => address(&["region", "endpoint", "path_style", "allow_http"])
+            .and_then(|address| Ok(remote(Bucket::s3(&address, settings)?, &address))),
+        #[cfg(feature = "gcs")]
+        "gs" => address(&["endpoint", "allow_http"])
+            .and_then(|address| Ok(remote(Bucket::gcs(&address, settings)?, &address))),
+        #[cfg(feature = "azure")]
+        "azure" | "az" => address(&["endpoint", "allow_http"])
+            .and_then(|address| Ok(remote(Bucket::azure(&address, settings)?, &address))),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" => address(&["replicas"])
+            .and_then(|address| Ok(remote(crate::redis::Database::new(&address, settings)?, &address))),
+        _ => return None,
+    })
+}
+
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis"))]
+fn remote(objects: impl crate::remote::Objects, address: &crate::address::Address) -> Arc<dyn Store> {
+    Arc::new(crate::remote::Remote::new(objects, address.shown()))
+}
+
+#[cfg(not(feature = "remote"))]
+fn open_remote(_: &str, _: &str, _: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
+    None
+}
+
+/// As [`open_with`]; with a non-empty `spec` the store fails on purpose as [`Faults`] says.
 ///
 /// # Errors
 /// As [`open`], and [`StoreErrorKind::Invalid`] if `spec` can't be understood.
-pub fn open_with_faults(url: &str, spec: Option<&str>) -> Result<Arc<dyn Store>, StoreError> {
-    let store = open(url)?;
+pub fn open_with_faults(
+    url: &str,
+    settings: &Settings,
+    spec: Option<&str>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let store = open_with(url, settings)?;
     match spec.map(str::trim).filter(|spec| !spec.is_empty()) {
         Some(spec) => Ok(Arc::new(Faulty::new(store, spec.parse::<Faults>()?))),
         None => Ok(store),
@@ -55,19 +104,28 @@ fn open_folder(url: &str, rest: &str) -> Result<Arc<dyn Store>, StoreError> {
     }
 }
 
+/// The feature of this crate that the store of this URL needs; none for a folder, and for what is no store.
+pub fn feature(url: &str) -> Option<&'static str> {
+    match url.split(':').next()? {
+        "s3" => Some("s3"),
+        "gs" => Some("gcs"),
+        "azure" | "az" => Some("azure"),
+        "redis" | "rediss" => Some("redis"),
+        _ => None,
+    }
+}
+
 /// The URL is not repeated here: it may carry a password.
 fn unknown(scheme: &str) -> StoreError {
-    let feature = match scheme {
-        "s3" => "s3",
-        "gs" => "gcs",
-        "az" | "azure" => "azure",
-        "redis" | "rediss" => "redis",
-        "sftp" => "sftp",
-        "couchdb" | "couchdbs" => "couchdb",
-        _ => return invalid(format!("no store is called {scheme}:; there are file: and memory:")),
+    let Some(feature) = feature(scheme) else {
+        return invalid(format!(
+            "no store is called {scheme}:; there are file:, memory:, s3:, gs:, azure: and redis:"
+        ));
     };
     let message = format!(
-        "this build has no store {scheme}:; it needs the feature `{feature}` of limitless-faas-store"
+        "this build has no store {scheme}:; it needs the feature `{feature}`: in the function, \
+         `cargo add limitless-faas --features {feature}`; for the command line, \
+         `cargo install cargo-faas --features all-stores`"
     );
     StoreError::new(StoreErrorKind::NotSupported, message)
 }
@@ -98,6 +156,7 @@ mod tests {
             ("file:///", ""),
             ("file://host/x", "names a host"),
             ("memory:x", "has no name"),
+            #[cfg(not(feature = "s3"))]
             ("s3://secret@bucket/x", "feature `s3`"),
             ("ftp://x", "no store is called ftp:"),
         ];
@@ -110,10 +169,11 @@ mod tests {
 
     #[test]
     fn faults_wrap_the_store() {
-        assert_eq!(open_with_faults("memory:", None).unwrap().describe(), "memory:");
-        assert_eq!(open_with_faults("memory:", Some(" ")).unwrap().describe(), "memory:");
-        let faulty = open_with_faults("memory:", Some("seed=7,fail=0.5")).unwrap().describe();
+        let with_faults = |spec| open_with_faults("memory:", &Settings::from_env(), spec);
+        assert_eq!(with_faults(None).unwrap().describe(), "memory:");
+        assert_eq!(with_faults(Some(" ")).unwrap().describe(), "memory:");
+        let faulty = with_faults(Some("seed=7,fail=0.5")).unwrap().describe();
         assert_eq!(faulty, "memory: with faults seed=7,fail=0.5");
-        assert!(open_with_faults("memory:", Some("fail=2")).is_err());
+        assert!(with_faults(Some("fail=2")).is_err());
     }
 }

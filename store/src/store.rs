@@ -81,6 +81,12 @@ pub trait Store: Send + Sync + Debug + 'static {
 
     /// What messages call this store: its URL without any secret.
     fn describe(&self) -> String;
+
+    /// Whether the store is a server over a network: then it may not do what its protocol promises, and each request takes a
+    /// round trip.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// Refuses a record over the limit, whether it is to be written or was found.

@@ -32,6 +32,18 @@ pub struct Pick {
     pub features: Vec<String>,
 }
 
+impl Pick {
+    /// With what the function needs for the store of this URL.
+    #[must_use]
+    pub fn for_store(&self, url: Option<&str>) -> Self {
+        let feature = url.and_then(limitless_faas_store::feature);
+        let needed = feature.map(|feature| format!("limitless-faas/{feature}"));
+        let mut pick = self.clone();
+        pick.features.extend(needed);
+        pick
+    }
+}
+
 /// An environment variable for the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

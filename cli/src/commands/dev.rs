@@ -41,7 +41,8 @@ pub(super) async fn dev(session: &Session, args: &Dev) -> Result<()> {
     }
     Records::open(&store)?.probe().await?;
     let mut changes = if args.no_watch { None } else { watch(&project, &session.ui) };
-    let functions = project.functions(&args.pick, &session.ui).await?;
+    let pick = args.pick.for_store(Some(&store));
+    let functions = project.functions(&pick, &session.ui).await?;
     let local = Local::start(&args.target, &store, Some(args.listen)).await?;
     let mut served = Served { images: Images::make(&state)?, versions: BTreeMap::new() };
     for function in &functions {

@@ -20,7 +20,8 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     // A mistyped input is told before a build that takes a minute.
     let input = Input::read(&args.input)?;
     let project = Project::open(&session.global)?;
-    let function = project.function_with(&args.handler, &args.pick, &session.ui).await?;
+    let pick = args.pick.for_store(args.target.store.as_deref());
+    let function = project.function_with(&args.handler, &pick, &session.ui).await?;
     let Some(handler) = function.handler(&args.handler) else {
         return Err(crate::error::Error::bug("a function without the handler it was chosen for"));
     };

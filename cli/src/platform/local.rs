@@ -108,7 +108,11 @@ impl Local {
 
     fn environment(&self, handler: &str) -> BTreeMap<String, String> {
         let own = self.target.env.iter().map(|setting| (setting.name.clone(), setting.value.clone()));
-        let mut environment: BTreeMap<String, String> = own.collect();
+        // A store over a network needs its credentials in the function too.
+        let of_store = limitless_faas_store::feature(&self.store_url).map(|_| limitless_faas_store::SETTINGS);
+        let of_store = of_store.into_iter().flatten();
+        let set = of_store.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
+        let mut environment: BTreeMap<String, String> = set.chain(own).collect();
         environment.insert("LIMITLESS_STORE".to_owned(), self.store_url.clone());
         environment.insert("LIMITLESS_HANDLER".to_owned(), handler.to_owned());
         if let Some(most) = self.target.max_invocations {

@@ -184,11 +184,16 @@ impl Drive {
     }
 
     fn create(&mut self, number: u64, entry: Entry, wait_ms: u64) {
-        let log = self.log.clone();
+        let (engine, log) = (self.engine.clone(), self.log.clone());
         let input = self.large_input(&entry);
         self.under_way.spawn(async move {
             pause(wait_ms).await;
             let Some(log) = log else { return Event::Wrote(Written::Unknown(no_store())) };
+            if number == 0
+                && let Err(failure) = engine.trust(&log).await
+            {
+                return Event::Wrote(Written::Unknown(failure));
+            }
             // What an entry refers to stands before the entry does.
             if let Some((name, json)) = input
                 && let Err(failure) = log.store_json(&name, json).await

@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
 use limitless_faas_core::log::{Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
-use limitless_faas_store::{Log, Store, open_with_faults};
+use limitless_faas_store::{Log, Settings, Store, open_with_faults};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -70,6 +70,29 @@ impl Vars {
         let of_run = self.of_run.iter().find(|(known, value)| *known == name && !value.is_empty());
         of_run.map(|(_, value)| value).or_else(|| self.of_container.get(name)).cloned()
     }
+
+    /// Credentials of stores: from the environment, from what the platform gave the container, or from secret files.
+    fn settings(&self) -> Settings {
+        let of_container = self.of_container.clone();
+        Settings::new(move |name| {
+            let of_container = || of_container.get(name).cloned();
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.is_empty())
+                .or_else(of_container)
+                .or_else(|| secret(name))
+        })
+    }
+}
+
+/// A secret that the platform mounts as a file, whose name has `-` for `_` and small letters.
+fn secret(name: &str) -> Option<String> {
+    let name = name.to_lowercase().replace('_', "-");
+    let read = |folder: &str| std::fs::read_to_string(std::path::Path::new(folder).join(&name)).ok();
+    crate::runtime::SECRET_FOLDERS
+        .iter()
+        .find_map(|folder| read(folder))
+        .map(|text| text.trim_end().to_owned())
 }
 
 /// What a call asks.
@@ -100,6 +123,9 @@ pub(crate) struct Engine {
     outgoing: Outgoing,
     store: OnceLock<Arc<dyn Store>>,
     was_used: AtomicBool,
+    /// Whether the store was found to keep its word.
+    #[cfg(feature = "remote")]
+    is_trusted: AtomicBool,
     stopping: watch::Sender<bool>,
     /// How many deliveries are being worked on.
     drives: watch::Sender<usize>,
@@ -136,6 +162,8 @@ impl Engine {
             outgoing: Outgoing::default(),
             store: OnceLock::new(),
             was_used: AtomicBool::new(false),
+            #[cfg(feature = "remote")]
+            is_trusted: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             drives: watch::Sender::new(0),
         }
@@ -185,7 +213,7 @@ impl Engine {
     pub(crate) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Reply {
         let (delivery, input) = self.delivery(&incoming);
         let execution = delivery.execution.clone();
-        let log = match self.log(&execution) {
+        let log = match self.log(&execution, &incoming.vars) {
             Ok(log) => log,
             Err(failure) => return Reply::Refused(failure),
         };
@@ -209,16 +237,35 @@ impl Engine {
     }
 
     /// The log of an execution. The store is opened once; one that can't be opened is tried again with the next delivery.
-    fn log(&self, execution: &ExecutionId) -> Result<Option<Log>, Failure> {
+    fn log(&self, execution: &ExecutionId, vars: &Vars) -> Result<Option<Log>, Failure> {
         let Some(url) = &self.config.store_url else { return Ok(None) };
         let store = if let Some(store) = self.store.get() {
             store.clone()
         } else {
-            let store = open_with_faults(url, self.config.store_faults.as_deref())
+            let settings = vars.settings();
+            let store = open_with_faults(url, &settings, self.config.store_faults.as_deref())
                 .map_err(|error| limitless_faas_store::log::failure(&error))?;
             self.store.get_or_init(|| store).clone()
         };
         Ok(Some(Log::new(store, execution.clone())))
+    }
+
+    /// Whether the store keeps its word; asked once, before the first execution begins in it. Those that go on began after it.
+    #[cfg(feature = "remote")]
+    async fn trust(&self, log: &Log) -> Result<(), Failure> {
+        if self.is_trusted.load(Ordering::Relaxed) || !log.store().is_remote() {
+            return Ok(());
+        }
+        let probed = limitless_faas_store::probe(log.store()).await;
+        probed.map_err(|error| limitless_faas_store::log::failure(&error))?;
+        self.is_trusted.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[expect(clippy::unused_async, reason = "stores over a network are asked")]
+    async fn trust(&self, _: &Log) -> Result<(), Failure> {
+        Ok(())
     }
 
     fn delivery(&self, incoming: &Incoming) -> (Delivery, Option<String>) {

@@ -12,3 +12,6 @@ pub(crate) mod openwhisk;
 pub(crate) mod outgoing;
 
 pub(crate) use duration::parse_go_duration;
+
+/// Where platforms mount secrets as files.
+pub(crate) const SECRET_FOLDERS: [&str; 2] = ["/var/openfaas/secrets", "/run/secrets"];

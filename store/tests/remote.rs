@@ -1,0 +1,84 @@
+//! Every store over a network passes the suite, against a real server of its kind.
+
+#![cfg(feature = "remote")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod servers;
+
+use std::sync::Arc;
+
+use limitless_faas_store::conformance::{Extent, check_all};
+use limitless_faas_store::{Key, Settings, Store, open_with, probe};
+use servers::{Server, or_skip};
+
+/// The settings that a test gives, and nothing of this machine's.
+fn settings(pairs: &'static [(&'static str, &'static str)]) -> Settings {
+    Settings::new(move |name| {
+        pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    })
+}
+
+const AWS: &[(&str, &str)] = &[
+    ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+    ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+    ("AWS_REGION", "us-east-1"),
+];
+
+fn s3_url(server: &Server) -> String {
+    format!("s3://bucket/some/prefix?endpoint=http://127.0.0.1:{}&path_style=true", server.port)
+}
+
+/// Emulators answer some hundred requests a second: a listing of more than one page, and a blob of several parts.
+const FOR_EMULATORS: Extent = Extent { rounds: 10, writers: 16, names: 1_200, blob_bytes: 20 << 20 };
+
+async fn passes(store: Arc<dyn Store>, extent: Extent) {
+    probe(&store).await.unwrap();
+    check_all(&store, &Key::new("suite").unwrap(), extent).await.unwrap();
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn redis_passes() {
+    let Some(server) = or_skip("redis_passes", servers::redis()) else { return };
+    let store =
+        open_with(&format!("redis://127.0.0.1:{}/2/some/prefix", server.port), &settings(&[])).unwrap();
+    passes(store, Extent::default()).await;
+}
+
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s3_passes() {
+    let Some(server) = or_skip("s3_passes", servers::moto()) else { return };
+    let store = open_with(&s3_url(&server), &settings(AWS)).unwrap();
+    passes(store, FOR_EMULATORS).await;
+}
+
+#[cfg(feature = "azure")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn azure_passes() {
+    let Some(server) = or_skip("azure_passes", servers::azurite()) else { return };
+    let url = format!(
+        "azure://devstoreaccount1/container/some/prefix?endpoint=http://127.0.0.1:{}/devstoreaccount1",
+        server.port
+    );
+    let store = open_with(&url, &settings(&[("AZURE_STORAGE_ACCOUNT_KEY", servers::AZURITE_KEY)])).unwrap();
+    passes(store, FOR_EMULATORS).await;
+}
+
+/// s3rver takes the condition of a conditional create and ignores it.
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_ignores_conditions_is_refused_by_name() {
+    let test = "a_server_that_ignores_conditions_is_refused_by_name";
+    let Some(server) = or_skip(test, servers::s3rver()) else { return };
+    let keys =
+        &[("AWS_ACCESS_KEY_ID", "S3RVER"), ("AWS_SECRET_ACCESS_KEY", "S3RVER"), ("AWS_REGION", "us-east-1")];
+    let store = open_with(&s3_url(&server), &settings(keys)).unwrap();
+    let message = probe(&store).await.unwrap_err().to_string();
+    assert!(
+        message.starts_with("s3://bucket/some/prefix can't be used: it ignores the condition"),
+        "{message}"
+    );
+    let left = store.children(&Key::new("probe").unwrap()).await.unwrap();
+    assert!(left.is_empty(), "{left:?} are left of the probe");
+}
