@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a delivery may use and how careful it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Policy {
     /// The lease ends so long after the deadline: time for the platform to kill, and the largest clock skew.
     pub grace_ms: u64,
@@ -42,7 +42,7 @@ impl Default for Policy {
 
 /// What saving and handing over cost, as measured so far. Costs grow with the state, so an estimate follows the
 /// latest measurement upwards at once and downwards slowly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pace {
     /// Whether a checkpoint was taken yet; until then `save_us` is a careful guess.
     is_measured: bool,

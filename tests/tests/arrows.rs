@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("macros", &[]),
     ("store", &["core"]),
     ("sdk", &["core", "macros", "store"]),
     ("local", &["core"]),
     ("planner", &["core"]),
+    ("proof", &["core"]),
     ("cli", &["core", "local", "planner", "store"]),
 ];
 
@@ -40,6 +41,7 @@ fn crate_name(room: &str) -> &str {
         "store" => "limitless-faas-store",
         "local" => "limitless-faas-local",
         "planner" => "limitless-faas-planner",
+        "proof" => "limitless-faas-proof",
         _ => panic!("no crate is known for the room {room}"),
     }
 }

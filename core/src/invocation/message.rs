@@ -5,7 +5,7 @@ use crate::pace::Policy;
 use crate::{ExecutionId, Failure, Nonce};
 
 /// One call by the platform, as it reached the function process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Delivery {
     /// The execution it is about.
     pub execution: ExecutionId,
@@ -28,7 +28,7 @@ pub struct Delivery {
 }
 
 /// First call, or successor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// A caller's call.
     First {
@@ -46,7 +46,7 @@ pub enum Call {
 }
 
 /// What happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The delivery arrived: the first event, always.
     Arrived,
@@ -81,7 +81,7 @@ pub enum Event {
 }
 
 /// How a handler came to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Finished {
     /// It returned this JSON.
     Returned(String),
@@ -98,14 +98,14 @@ pub enum Finished {
 }
 
 /// A state that was saved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     /// All that the performer knows; `progress`, `epoch` and `hook_gap_us` are filled in here.
     pub saved: Saved,
 }
 
 /// What a checkpoint is worth.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It is whole, and this code can go on from it.
     Good,
@@ -120,7 +120,7 @@ pub enum Verdict {
 }
 
 /// What became of an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Written {
     /// It was created.
     New,
@@ -131,7 +131,7 @@ pub enum Written {
 }
 
 /// What to do. Commands are performed in order; those that wait for something report with an event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Read the log from this number on, to its end → [`Event::Read`].
     Read {
@@ -209,7 +209,7 @@ pub enum Command {
 }
 
 /// What a run of the handler begins with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Given {
     /// What was asked for.
     pub origin: Origin,
@@ -224,7 +224,7 @@ pub struct Given {
 }
 
 /// What the platform is answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// The result.
     Result(Output),

@@ -26,7 +26,7 @@ use crate::pace::Pace;
 use crate::{Code, Failure};
 
 /// One delivery's way through the protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Invocation {
     delivery: Delivery,
     stage: Stage,
@@ -52,7 +52,7 @@ pub struct Invocation {
 }
 
 /// Where a delivery is on its way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Stage {
     /// It reads the log, to decide what it may do.
     Judging,

@@ -6,7 +6,7 @@ use super::{Invocation, Stage};
 use crate::log::{Entry, Kind, Saved};
 
 /// What is known while the handler computes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Running {
     /// When the last checkpoint was taken, or the run began.
     saved_us: u64,
@@ -26,7 +26,7 @@ pub(super) struct Running {
 }
 
 /// Why a checkpoint is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Reason {
     /// To lose less in a crash: the handler goes on.
     Interval,

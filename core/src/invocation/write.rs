@@ -6,7 +6,7 @@ use crate::log::{Entry, Execution, Kind, Saved};
 use crate::{Code, Failure};
 
 /// The entry in flight.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     number: u64,
     entry: Entry,
@@ -15,7 +15,7 @@ pub(super) struct Pending {
 }
 
 /// What follows once the entry stands.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Then {
     /// We own the execution: run the handler.
     Claimed,

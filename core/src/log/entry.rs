@@ -13,7 +13,7 @@ pub const INLINE_LIMIT: u64 = 4096;
 pub const RESULT_INLINE_LIMIT: usize = 16 * 1024;
 
 /// One entry of an execution's log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// The execution whose log this is.
     pub execution: ExecutionId,
@@ -31,7 +31,7 @@ pub struct Entry {
 }
 
 /// What an entry says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Kind {
     /// The first delivery reached its first checkpoint or step, and owns the execution.
@@ -119,7 +119,7 @@ impl Kind {
 }
 
 /// The call that an execution answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// The input.
     pub input: Input,
@@ -129,7 +129,7 @@ pub struct Origin {
 }
 
 /// An input or where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Input {
     /// blake3 of the input's canonical JSON: the same key with another input is an error.
     pub digest: String,
@@ -139,7 +139,7 @@ pub struct Input {
 }
 
 /// JSON that stands in the entry, or in the store under a key of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stored {
     /// The JSON itself, as text: it is passed on to the letter.
@@ -153,7 +153,7 @@ pub type Output = Stored;
 
 /// Who drives: what the platform calls this invocation. For people, and for a platform that vouches that its
 /// process is dead.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Driver {
     /// The platform's id of the delivery: activation id or call id.
     pub activation: String,
@@ -166,7 +166,7 @@ pub struct Driver {
 }
 
 /// A saved state and what is known of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Saved {
     /// Name of the blob, unless the envelope stands inline.
     #[serde(default, skip_serializing_if = "String::is_empty")]

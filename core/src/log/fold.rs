@@ -9,7 +9,7 @@ use crate::{ExecutionId, Failure, Nonce};
 const KEPT: usize = 2;
 
 /// The state of one execution: the fold of its log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Execution {
     /// Its id.
     pub id: ExecutionId,
@@ -34,7 +34,7 @@ pub struct Execution {
 }
 
 /// Where an execution stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// An invocation drives it.
@@ -58,7 +58,7 @@ pub enum Phase {
 }
 
 /// The invocation that drives an execution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// Its delivery.
     pub nonce: Nonce,
@@ -69,7 +69,7 @@ pub struct Owner {
 }
 
 /// One owner's results of steps.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Segment {
     /// The owner's epoch.
     pub epoch: u64,
@@ -80,7 +80,7 @@ pub struct Segment {
 }
 
 /// Counts that limits apply to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tally {
     /// Invocations that owned the execution so far.
     pub invocations: u64,
@@ -97,7 +97,7 @@ pub struct Tally {
 }
 
 /// A phase as one word, for people and `--json`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// An invocation drives it.
@@ -131,7 +131,7 @@ impl Status {
 }
 
 /// What became of an entry in the fold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Applied {
     /// It changed the execution.
     Counted,
