@@ -19,6 +19,7 @@ mod deliveries;
 mod error;
 mod follow;
 mod history;
+mod image;
 mod platform;
 mod project;
 mod records;

@@ -97,6 +97,11 @@ impl State {
         self.folder.join("images")
     }
 
+    /// The folder for the layers of base images.
+    pub fn layers(&self) -> PathBuf {
+        self.folder.join("layers")
+    }
+
     /// The running `dev`, if there is one.
     pub fn dev(&self) -> Option<Dev> {
         let text = fs::read_to_string(self.dev_file()).ok()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("core", &[]),
     ("macros", &[]),
     ("store", &["core"]),
@@ -15,7 +15,8 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("local", &["core"]),
     ("planner", &["core"]),
     ("proof", &["core"]),
-    ("cli", &["core", "local", "planner", "store"]),
+    ("images", &[]),
+    ("cli", &["core", "images", "local", "planner", "store"]),
 ];
 
 /// The only places that may name a platform; everywhere else code is the same for all of them.
@@ -40,6 +41,7 @@ fn crate_name(room: &str) -> &str {
         "macros" => "limitless-faas-macros",
         "store" => "limitless-faas-store",
         "local" => "limitless-faas-local",
+        "images" => "limitless-faas-images",
         "planner" => "limitless-faas-planner",
         "proof" => "limitless-faas-proof",
         _ => panic!("no crate is known for the room {room}"),
@@ -109,7 +111,7 @@ fn uses(line: &str, word: &str) -> bool {
 
 #[test]
 fn a_platform_is_named_where_platforms_are_spoken_to() {
-    for room in ["core/src", "store/src", "sdk/src", "macros/src", "cli/src"] {
+    for room in ["core/src", "store/src", "sdk/src", "macros/src", "images/src", "cli/src"] {
         for file in sources(room) {
             let relative = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
             if NAMES_PLATFORMS.iter().any(|place| relative.starts_with(place)) {

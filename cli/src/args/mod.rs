@@ -1,6 +1,7 @@
 //! The command line.
 
 mod deploy;
+mod image;
 mod plan;
 mod records;
 
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::exit;
 
 pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target};
+pub use image::{Build, Libc, Make};
 pub use plan::{Calibrate, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
 
@@ -73,6 +75,8 @@ pub enum Command {
     Run(Run),
     /// Run the platform on this machine with every handler deployed, rebuilt on change
     Dev(Dev),
+    /// Build a container image of the functions, without a container engine
+    Build(Build),
     /// Make a project with one handler that builds, tests and runs as it is
     New(New),
     /// Call a handler on a running platform: `cargo faas dev`, OpenWhisk or OpenFaaS
@@ -154,6 +158,7 @@ mod tests {
             "",
             "run",
             "dev",
+            "build",
             "new",
             "invoke",
             "list",

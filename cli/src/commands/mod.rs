@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod build;
 mod calibrate;
 mod cancel;
 mod dev;
@@ -74,6 +75,7 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
     match &cli.command {
         Command::Run(args) => run::run(session, args).await,
         Command::Dev(args) => dev::dev(session, args).await,
+        Command::Build(args) => build::build(session, args).await,
         Command::New(args) => new::new(session, args),
         Command::Invoke(args) => invoke::invoke(session, args).await,
         Command::List(args) => list::list(session, args).await,

@@ -1,5 +1,6 @@
 //! Speaking to a platform: deploy, call, resume. The one place of this crate that knows the platforms apart.
 
+mod definition;
 mod local;
 mod openfaas;
 mod openwhisk;
@@ -328,7 +329,11 @@ fn plain(error: &reqwest::Error) -> std::io::Error {
     std::io::Error::other(cause.to_string())
 }
 
-fn http(base: &str, insecure: bool) -> Result<reqwest::Client> {
+/// A client for requests to `base`.
+///
+/// # Errors
+/// Where HTTP, or HTTPS, can't be had.
+pub fn http(base: &str, insecure: bool) -> Result<reqwest::Client> {
     let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(10));
     let is_near =
         ["http://127.", "http://localhost", "http://[::1]"].iter().any(|near| base.starts_with(near));

@@ -18,6 +18,8 @@ pub struct Profile<'a> {
     pub release: bool,
     /// Features to turn on.
     pub features: &'a [String],
+    /// For another target than this machine's own.
+    pub triple: Option<&'a str>,
     /// Without cargo's progress.
     pub quiet: bool,
 }
@@ -55,6 +57,9 @@ fn command(project: &Project, target: &Target, profile: &Profile<'_>) -> Command
     }
     for features in profile.features {
         command.args(["--features", features]);
+    }
+    if let Some(triple) = profile.triple {
+        command.args(["--target", triple]);
     }
     command.arg("--target-dir").arg(project.target_dir());
     command.current_dir(project.metadata.workspace_root.as_std_path());

@@ -101,9 +101,17 @@ impl Project {
     /// # Errors
     /// Where there is none, or a build fails.
     pub async fn functions(&self, pick: &Pick, ui: &Ui) -> Result<Vec<Function>> {
+        self.functions_for(None, pick, ui).await
+    }
+
+    /// As [`Project::functions`], for another target than this machine's own.
+    ///
+    /// # Errors
+    /// As [`Project::functions`].
+    pub async fn functions_for(&self, triple: Option<&str>, pick: &Pick, ui: &Ui) -> Result<Vec<Function>> {
         let mut functions = Vec::new();
         for target in self.targets(pick, None)? {
-            functions.push(self.build(&target, pick, ui).await?);
+            functions.push(self.build_for(triple, &target, pick, ui).await?);
         }
         Ok(functions)
     }
@@ -113,7 +121,18 @@ impl Project {
     /// # Errors
     /// Where cargo fails, or the binary does not answer `describe`.
     pub async fn build(&self, target: &Target, pick: &Pick, ui: &Ui) -> Result<Function> {
-        let profile = Profile { release: pick.release, features: &pick.features, quiet: ui.is_quiet() };
+        self.build_for(None, target, pick, ui).await
+    }
+
+    async fn build_for(
+        &self,
+        triple: Option<&str>,
+        target: &Target,
+        pick: &Pick,
+        ui: &Ui,
+    ) -> Result<Function> {
+        let profile =
+            Profile { release: pick.release, features: &pick.features, quiet: ui.is_quiet(), triple };
         let program = build::build(self, target, &profile).await?;
         let manifest = describe::describe(&program).await?;
         Ok(Function { target: target.clone(), program, manifest })
