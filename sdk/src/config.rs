@@ -2,6 +2,7 @@
 //!
 //! Everything a deployment can set stands here, so that nothing else reads the environment.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub(crate) struct Config {
     pub(crate) api_host: Option<String>,
     /// `LIMITLESS_GATEWAY_URL`: OpenFaaS's gateway.
     pub(crate) gateway_url: Option<String>,
-    /// `LIMITLESS_FUNCTION`: the name under which OpenFaaS invokes this deployment; otherwise the handler's.
+    /// `LIMITLESS_FUNCTION`: the name under which a successor is invoked, where that is not the name that was called:
+    /// executions go on in the version that began them.
     pub(crate) function: Option<String>,
     /// `LIMITLESS_TIME_LIMIT_MS`, or `exec_timeout`: the time limit where requests carry no deadline.
     pub(crate) time_limit: Duration,
@@ -49,6 +51,12 @@ impl Config {
     /// Reads the environment of this process.
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Reads what a platform told this process, and the environment where it said nothing.
+    pub(crate) fn from(told: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let said = |name| told.get(name).cloned().or_else(|| env::var(name).ok());
+        Self::from_lookup(|name| said(name).filter(|value| !value.is_empty()))
     }
 
     /// The time limit where requests carry no deadline, in milliseconds.

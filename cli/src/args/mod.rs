@@ -4,6 +4,7 @@ mod deploy;
 mod image;
 mod plan;
 mod records;
+mod rollout;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target};
 pub use image::{Build, Libc, Make};
 pub use plan::{Calibrate, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
+pub use rollout::{Deploy, Remove, Versions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +79,12 @@ pub enum Command {
     Dev(Dev),
     /// Build a container image of the functions, without a container engine
     Build(Build),
+    /// Build, push and deploy the functions to OpenWhisk or OpenFaaS, each version beside those that run
+    Deploy(Box<Deploy>),
+    /// List the versions that are deployed, and remove old ones
+    Versions(Versions),
+    /// Remove a handler from a platform
+    Remove(Remove),
     /// Make a project with one handler that builds, tests and runs as it is
     New(New),
     /// Call a handler on a running platform: `cargo faas dev`, OpenWhisk or OpenFaaS
@@ -159,6 +167,9 @@ mod tests {
             "run",
             "dev",
             "build",
+            "deploy",
+            "versions",
+            "remove",
             "new",
             "invoke",
             "list",

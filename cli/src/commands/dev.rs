@@ -16,7 +16,7 @@ use crate::capture::Capture;
 use crate::deliveries::End;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
-use crate::platform::{Deployed, Dialect, Local, wsk_line};
+use crate::platform::{Dialect, Local, Served as Deployed, wsk_line};
 use crate::project::{Function, Project, Target};
 use crate::records::Records;
 use crate::render::printable;

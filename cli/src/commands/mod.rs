@@ -3,6 +3,7 @@
 mod build;
 mod calibrate;
 mod cancel;
+mod deploy;
 mod dev;
 mod gc;
 mod invoke;
@@ -13,8 +14,10 @@ mod plan;
 mod profile;
 mod result;
 mod resume;
+mod rollout;
 mod run;
 mod status;
+mod versions;
 
 use std::sync::Mutex;
 
@@ -76,6 +79,9 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
         Command::Run(args) => run::run(session, args).await,
         Command::Dev(args) => dev::dev(session, args).await,
         Command::Build(args) => build::build(session, args).await,
+        Command::Deploy(args) => deploy::deploy(session, args).await,
+        Command::Versions(args) => versions::versions(session, args).await,
+        Command::Remove(args) => versions::remove(session, args).await,
         Command::New(args) => new::new(session, args),
         Command::Invoke(args) => invoke::invoke(session, args).await,
         Command::List(args) => list::list(session, args).await,

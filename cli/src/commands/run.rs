@@ -9,7 +9,7 @@ use crate::args::{Run, Target};
 use crate::capture::Capture;
 use crate::error::Result;
 use crate::follow::{Follow, View};
-use crate::platform::{Ask, Call, Deployed, Local};
+use crate::platform::{Ask, Call, Local, Served};
 use crate::project::{Function, Input, Project, check};
 use crate::records::{Records, random};
 use crate::render::Progress;
@@ -71,7 +71,7 @@ async fn follow(
         capture: Capture::into(state.logs())?.of(ask.execution()),
         time_limit: target.time_limit,
     };
-    local.deploy(&Deployed { handler: ask.handler(), program: &function.program }).await?;
+    local.deploy(&Served { handler: ask.handler(), program: &function.program }).await?;
     announce(session, target, &ask);
     let begun = Instant::now();
     let mut follow = Follow::new(records, local.client(), ask.clone(), Some(view));

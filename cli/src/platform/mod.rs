@@ -5,6 +5,7 @@ mod local;
 mod openfaas;
 mod openwhisk;
 mod remote;
+mod rollout;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,8 +21,9 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::project::Input;
 
-pub use local::{Deployed, Local};
+pub use local::{Deployed as Served, Local};
 pub use remote::{find, wsk_line};
+pub use rollout::{Deployed, Mark, Spec};
 
 /// Which platform's interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
@@ -239,6 +241,21 @@ impl Client {
             pause *= 2;
         }
         Err(Error::bug("tried for ever"))
+    }
+
+    /// As [`Client::send_patiently`], where not being there is an answer too.
+    async fn send_patiently_or_missing(
+        &self,
+        request: &RequestBuilder,
+        name: &str,
+    ) -> Result<Option<Response>> {
+        let again = request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
+        let response = self.send(again).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_success() => Ok(Some(response)),
+            _ => self.send_patiently(request, name).await.map(Some),
+        }
     }
 
     async fn accepted(&self, response: Response, handler: &str) -> Result<Response> {

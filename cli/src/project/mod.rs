@@ -3,6 +3,7 @@
 mod build;
 mod describe;
 mod input;
+mod metadata;
 mod pick;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use crate::ui::Ui;
 
 pub use build::Profile;
 pub use input::{CONTROL, Input, check};
+pub use metadata::Wishes;
 pub use pick::Target;
 
 /// A cargo workspace as `cargo metadata` tells it.

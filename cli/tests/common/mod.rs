@@ -123,6 +123,12 @@ impl Sample {
         ended
     }
 
+    /// What a command that may fail prints as JSON.
+    pub fn run_quietly(&self, args: &[&str]) -> Value {
+        let ended = Ended::from(self.command(args).output().unwrap());
+        serde_json::from_str(&ended.stdout).unwrap_or_default()
+    }
+
     pub fn start(&self, args: &[&str]) -> Running {
         let mut command = self.command(args);
         Running { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }

@@ -243,10 +243,10 @@ fn complete(annotations: &mut Vec<KeyValue>, exec: &Exec) -> Result<(), Refusal>
         return Err(Refusal::bad_request("conductor actions are not offered by the local platform"));
     }
     if value_of(annotations, "provide-api-key").is_none() {
-        annotations.push(KeyValue { key: "provide-api-key".to_owned(), value: json!(false) });
+        annotations.push(KeyValue { key: "provide-api-key".to_owned(), value: json!(false), init: false });
     }
     annotations.retain(|pair| pair.key != "exec");
-    annotations.push(KeyValue { key: "exec".to_owned(), value: json!(exec.kind) });
+    annotations.push(KeyValue { key: "exec".to_owned(), value: json!(exec.kind), init: false });
     Ok(())
 }
 

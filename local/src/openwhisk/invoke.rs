@@ -112,7 +112,11 @@ fn parameters(shared: &Shared, action: &Action, payload: Map<String, Value>) -> 
     let packages = lock(&shared.whisk.packages);
     let package = action.name.package.as_ref().and_then(|name| packages.get(name));
     let bound = package.map(|package| package.parameters.as_slice()).unwrap_or_default();
-    let bound = bound.iter().chain(&action.parameters).map(|pair| (pair.key.clone(), pair.value.clone()));
+    let bound = bound
+        .iter()
+        .chain(&action.parameters)
+        .filter(|pair| !pair.init)
+        .map(|pair| (pair.key.clone(), pair.value.clone()));
     bound.chain(payload).collect()
 }
 
@@ -177,8 +181,12 @@ impl Run {
 impl Work for Run {
     fn init(&self, deadline: SystemTime) -> Option<Call> {
         let env = self.context(deadline).into_iter();
-        let env: BTreeMap<_, _> =
+        let mut env: BTreeMap<_, _> =
             env.map(|(name, value)| (format!("__OW_{}", name.to_uppercase()), value)).collect();
+        for pair in self.action.parameters.iter().filter(|pair| pair.init) {
+            let text = pair.value.as_str().map_or_else(|| pair.value.to_string(), str::to_owned);
+            env.insert(pair.key.clone(), text);
+        }
         let exec = &self.action.exec;
         let mut value = json!({
             "name": self.action.name.name, "main": exec.main.as_deref().unwrap_or("main"), "binary": exec.binary, "env": env,

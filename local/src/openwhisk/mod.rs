@@ -49,6 +49,9 @@ struct KeyValue {
     key: String,
     #[serde(default)]
     value: Value,
+    /// A parameter for the function's environment, told at `/init` alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    init: bool,
 }
 
 fn value_of<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a Value> {

@@ -118,7 +118,10 @@ pub(crate) enum Reply {
 
 /// The part of a function process that outlives single calls.
 pub(crate) struct Engine {
+    /// What the environment says.
     config: Config,
+    /// What the platform said since.
+    told: OnceLock<Config>,
     handlers: &'static [&'static HandlerDef],
     outgoing: Outgoing,
     store: OnceLock<Arc<dyn Store>>,
@@ -158,6 +161,7 @@ impl Engine {
     pub(crate) fn new(config: Config, handlers: &'static [&'static HandlerDef]) -> Self {
         Self {
             config,
+            told: OnceLock::new(),
             handlers,
             outgoing: Outgoing::default(),
             store: OnceLock::new(),
@@ -170,7 +174,20 @@ impl Engine {
     }
 
     pub(crate) fn config(&self) -> &Config {
-        &self.config
+        self.told.get().unwrap_or(&self.config)
+    }
+
+    /// Takes what the platform says to a fresh process over what its environment says. Only the first word counts: a
+    /// process is set up once.
+    ///
+    /// # Errors
+    /// [`Code::NotConfigured`] where a value makes no sense.
+    pub(crate) fn configure(&self, told: &BTreeMap<String, String>) -> Result<(), Failure> {
+        let told =
+            Config::from(told).map_err(|error| Failure::new(Code::NotConfigured, error.to_string()))?;
+        // Whoever comes second was told the same.
+        let _ = self.told.set(told);
+        Ok(())
     }
 
     pub(crate) fn handler_names(&self) -> Vec<&'static str> {
@@ -179,7 +196,7 @@ impl Engine {
 
     /// The handler that a deployment of this name serves: the configured one, the only one, or the one of that name.
     pub(crate) fn handler_for(&self, name: &str) -> Result<&'static HandlerDef, Failure> {
-        let wanted = match (&self.config.handler, self.handlers) {
+        let wanted = match (&self.config().handler, self.handlers) {
             (Some(configured), _) => configured.as_str(),
             (None, [only]) => return Ok(only),
             (None, _) => name,
@@ -238,12 +255,12 @@ impl Engine {
 
     /// The log of an execution. The store is opened once; one that can't be opened is tried again with the next delivery.
     fn log(&self, execution: &ExecutionId, vars: &Vars) -> Result<Option<Log>, Failure> {
-        let Some(url) = &self.config.store_url else { return Ok(None) };
+        let Some(url) = &self.config().store_url else { return Ok(None) };
         let store = if let Some(store) = self.store.get() {
             store.clone()
         } else {
             let settings = vars.settings();
-            let store = open_with_faults(url, &settings, self.config.store_faults.as_deref())
+            let store = open_with_faults(url, &settings, self.config().store_faults.as_deref())
                 .map_err(|error| limitless_faas_store::log::failure(&error))?;
             self.store.get_or_init(|| store).clone()
         };
@@ -292,8 +309,8 @@ impl Engine {
             deadline_ms: incoming.deadline_ms,
             driver,
             is_owner_dead: incoming.is_owner_dead,
-            has_store: self.config.store_url.is_some(),
-            policy: self.config.policy.clone(),
+            has_store: self.config().store_url.is_some(),
+            policy: self.config().policy.clone(),
         };
         (delivery, input)
     }

@@ -67,7 +67,13 @@ impl OpenWhisk {
         }
         match serde_json::from_slice::<Init>(body) {
             Ok(init) => {
-                let env = init.value.env.into_iter().map(|(name, value)| (name, plain(&value)));
+                let env: BTreeMap<_, _> =
+                    init.value.env.into_iter().map(|(name, value)| (name, plain(&value))).collect();
+                // Parameters of the deployment that are meant for the environment come this way alone.
+                if let Err(failure) = engine.configure(&env) {
+                    end_logs();
+                    return http::json(StatusCode::BAD_REQUEST, &json!({ "error": failure.to_string() }));
+                }
                 Arc::make_mut(&mut self.env.borrow_mut()).extend(env);
                 http::json(StatusCode::OK, &json!({ "ok": true, "handlers": engine.handler_names() }))
             }
@@ -167,9 +173,17 @@ fn successor(engine: &Engine, action: &str, api_key: Option<&str>) -> Successor 
         ),
         (Some(api_host), Some(api_key)) => Successor::OpenWhisk {
             api_host: api_host.clone(),
-            action: action.to_owned(),
+            action: successor_of(action, engine.config().function.as_deref()),
             api_key: api_key.to_owned(),
         },
+    }
+}
+
+/// The action that goes on with an execution: the one that its deployment names, beside `action`, or `action` itself.
+fn successor_of(action: &str, function: Option<&str>) -> String {
+    match (function, action.rsplit_once('/')) {
+        (Some(function), Some((beside, _))) => format!("{beside}/{function}"),
+        _ => action.to_owned(),
     }
 }
 

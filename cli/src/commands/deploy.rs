@@ -1,0 +1,236 @@
+//! `cargo faas deploy`: the image into its registry, then a version of each handler beside those that run, then the
+//! function that callers know.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use limitless_faas_core::ExecutionId;
+use limitless_faas_images::{Digest, Reference};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::build::{functions, gather};
+use super::{Session, rollout};
+use crate::args::{Deploy, Make};
+use crate::error::{Error, Result};
+use crate::image::{self, registry_error};
+use crate::platform::{self, Answer, Ask, Client, Dialect, Mark, Spec};
+use crate::project::{Function, Project, Wishes};
+use crate::records::now_us;
+use crate::state::State;
+use crate::units;
+
+/// How long a fresh function may take to its first answer: its image is pulled meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Where functions find their gateway by convention.
+const GATEWAY: &str = "http://gateway:8080";
+const DEFAULT_TIME: Duration = Duration::from_secs(60);
+const DEFAULT_MEMORY_MB: u64 = 256;
+
+pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
+    let project = Project::open(&session.global)?;
+    let dev = State::of(&project, &session.global)?.dev();
+    let (client, dev_store) = platform::find(&args.remote, dev)?;
+    let make = Make { platform: client.dialect(), ..args.make.clone() };
+    let allowed = client.allowed().await?;
+    let functions = functions(session, &project, &make, &args.pick).await?;
+    let mut changes = Vec::new();
+    for function in &functions {
+        let wishes = project.wishes(&function.target.package)?.of(args.environment.as_deref())?;
+        let asked = Asked::of(args, wishes, dev_store.clone())?;
+        let image = image_of(session, &project, args, &make, function, &asked).await?;
+        for handler in &function.manifest.handlers {
+            let specs = specs(&client, &handler.name, &image, &asked).await?;
+            for spec in specs {
+                allowed.check(&spec)?;
+                changes.push(rollout::change(&client, spec).await?);
+            }
+        }
+    }
+    check_names(&changes)?;
+    rollout::show(session, &changes);
+    if !args.dry_run {
+        rollout::apply(session, &client, &changes).await?;
+    }
+    tell(session, &client, &changes, args.dry_run)
+}
+
+/// What is asked for, by the command line and the settings.
+struct Asked {
+    image: Option<Reference>,
+    store: Option<String>,
+    time_limit_ms: u64,
+    memory_mb: u64,
+    environment: BTreeMap<String, String>,
+    secrets: BTreeMap<String, String>,
+    gateway_url: Option<String>,
+}
+
+impl Asked {
+    fn of(args: &Deploy, wishes: Wishes, dev_store: Option<String>) -> Result<Self> {
+        let mut environment = wishes.environment;
+        environment.extend(args.set.iter().map(|setting| (setting.name.clone(), setting.value.clone())));
+        if let Some(bad) = environment.iter().find(|(name, value)| !is_variable(name) || value.contains('\0'))
+        {
+            return Err(Error::usage(format!("`{}` can't be an environment variable", bad.0.escape_debug()))
+                .help("a name has letters, digits and _, and begins with no digit"));
+        }
+        let secret = |name: String| match std::env::var(&name) {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Error::usage(format!("the secret {name} is not in this command's environment"))
+                .help(format!("export {name} first, from where it is kept"))),
+        };
+        Ok(Self {
+            image: args.make.name.clone().or(wishes.image),
+            store: args.store.clone().or(wishes.store).or(dev_store),
+            time_limit_ms: millis(args.time_limit.or(wishes.time_limit).unwrap_or(DEFAULT_TIME)),
+            memory_mb: args.memory.or(wishes.memory).unwrap_or(DEFAULT_MEMORY_MB),
+            environment,
+            secrets: wishes.secrets.into_iter().map(secret).collect::<Result<_>>()?,
+            gateway_url: args.gateway_url.clone().or(wishes.gateway_url),
+        })
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_good)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The image to deploy: the one that was pushed before, or one that is built and pushed now.
+async fn image_of(
+    session: &Session,
+    project: &Project,
+    args: &Deploy,
+    make: &Make,
+    function: &Function,
+    asked: &Asked,
+) -> Result<Reference> {
+    if let Some(image) = &args.image {
+        if !args.unchecked {
+            see_that_it_can_be_pulled(image).await?;
+        }
+        return Ok(image.clone());
+    }
+    let Some(name) = &asked.image else {
+        return Err(Error::usage(
+            "the image has no name with a registry, from which the platform could pull it",
+        )
+        .help("name it: --name registry.example/me/factors, or `image` in [package.metadata.faas]"));
+    };
+    let make = Make { name: Some(name.clone()), ..make.clone() };
+    let built = gather(session, project, &make, function).await?.build()?;
+    if !args.dry_run {
+        image::push(&built, &session.ui).await?;
+    }
+    Ok(built.name)
+}
+
+/// Some platforms take a running function down for an image that can't be pulled.
+async fn see_that_it_can_be_pulled(image: &Reference) -> Result<()> {
+    let found = image::registry(image)?.digest_of(image.version()).await;
+    match found.map_err(|error| registry_error(error, image))? {
+        Some(_) => Ok(()),
+        None => Err(Error::usage(format!("there is no image {image}"))
+            .help("push it first: cargo faas build --push --name …")),
+    }
+}
+
+/// The version of its own, which executions go on in, and the function that callers know.
+async fn specs(client: &Client, handler: &str, image: &Reference, asked: &Asked) -> Result<[Spec; 2]> {
+    let current = client.function_name(handler);
+    let version = Digest::of(image.to_string().as_bytes()).short()[..8].to_owned();
+    let versioned = format!("{current}-v{version}");
+    let mut environment = asked.environment.clone();
+    let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
+    set("LIMITLESS_HANDLER", handler.to_owned());
+    set("LIMITLESS_FUNCTION", versioned.clone());
+    if let Some(store) = &asked.store {
+        set("LIMITLESS_STORE", store.clone());
+    }
+    if client.dialect() == Dialect::OpenFaas && (asked.gateway_url.is_some() || !client.is_local().await?) {
+        set("LIMITLESS_GATEWAY_URL", asked.gateway_url.clone().unwrap_or_else(|| GATEWAY.to_owned()));
+    }
+    let spec = |name: &str, is_current| Spec {
+        name: name.to_owned(),
+        image: image.familiar(),
+        time_limit_ms: asked.time_limit_ms,
+        memory_mb: asked.memory_mb,
+        environment: environment.clone(),
+        secrets: asked.secrets.clone(),
+        mark: Mark {
+            handler: handler.to_owned(),
+            version: version.clone(),
+            is_current,
+            since_ms: now_us() / 1000,
+        },
+    };
+    Ok([spec(&versioned, false), spec(&current, true)])
+}
+
+fn check_names(changes: &[rollout::Change]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for change in changes {
+        let mark = &change.wanted.mark;
+        if let Some(other) = seen.insert(&change.wanted.name, &mark.handler) {
+            return Err(Error::usage(format!(
+                "the handlers `{other}` and `{}` would both be deployed as `{}`",
+                mark.handler, change.wanted.name
+            ))
+            .help("choose one package with -p, or rename a handler"));
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a function answers in its own words. What it is asked has no effect: an execution that is none.
+pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
+    let ask = Ask::Resume { handler: name.to_owned(), id: ExecutionId::derive(name, "is it there?") };
+    let until = Instant::now() + PATIENCE;
+    let gone = |why: &str| {
+        Error::platform(format!("function `{name}` does not answer"))
+            .because(std::io::Error::other(if why.is_empty() { "it gave no answer in time" } else { why }))
+            .help("see what it prints in the platform's logs, or run the image here: cargo faas build --load")
+    };
+    let mut activation = String::new();
+    loop {
+        if client.keeps_answers() && activation.is_empty() {
+            activation = client.resume(name, &ask.execution()).await?;
+        }
+        let why = match client.answer(&ask, &activation).await? {
+            Answer::Function(_) => return Ok(()),
+            Answer::Lost(why) if client.keeps_answers() => return Err(gone(&why)),
+            Answer::Lost(why) => why,
+            Answer::Pending => String::new(),
+        };
+        if Instant::now() > until {
+            return Err(gone(&why));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn tell(session: &Session, client: &Client, changes: &[rollout::Change], is_dry: bool) -> Result<()> {
+    let current: Vec<&rollout::Change> =
+        changes.iter().filter(|change| change.wanted.mark.is_current).collect();
+    if session.ui.is_json() {
+        let functions: Vec<Value> = changes.iter().map(rollout::Change::to_json).collect();
+        return session
+            .ui
+            .print_json(&json!({ "platform": client.base(), "dry_run": is_dry, "functions": functions }));
+    }
+    if is_dry {
+        session.ui.say("\nnothing was changed: --dry-run");
+        return Ok(());
+    }
+    let changed = current.iter().filter(|change| change.is_any()).count() as u64;
+    session.ui.status("Deployed", &format!("{} to {}", units::count(changed, "function"), client.base()));
+    if let Some(first) = current.first() {
+        session.ui.say(&format!("\n  cargo faas invoke {} --input '{{…}}'", first.wanted.name));
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! `cargo faas deploy`, `versions` and `remove`, on the local platform through either interface.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Ended, Sample};
+use limitless_faas_local::{Config, Image, Limits, Platform};
+use serde_json::{Value, json};
+
+/// A platform with two images of the sample: as it is, and with a changed handler.
+struct Bench {
+    runtime: tokio::runtime::Runtime,
+    platform: Option<Platform>,
+    sample: Sample,
+    flags: Vec<String>,
+}
+
+const IMAGES: [&str; 2] = ["registry.example/sample:1", "registry.example/sample:2"];
+
+impl Bench {
+    fn start(name: &str, is_openfaas: bool) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let config = Config {
+            limits: Limits { pause_after: std::time::Duration::from_secs(60), ..Limits::default() },
+            ..Config::default()
+        };
+        let platform = runtime.block_on(Platform::start(config)).unwrap();
+        let sample = Sample::new(name);
+        let key = platform.api_key().as_str().to_owned();
+        let place = if is_openfaas { "--gateway" } else { "--apihost" };
+        let flags = vec![place.to_owned(), platform.url(), "--auth".to_owned(), key];
+        let bench = Self { runtime, platform: Some(platform), sample, flags };
+        bench.register(IMAGES[0], &bench.program("1"));
+        bench
+    }
+
+    /// A copy of the binary as it is built now.
+    fn program(&self, name: &str) -> PathBuf {
+        // Functions that are deployed to a gateway run all the time.
+        let listed = self.sample.run_quietly(&["list", "--handlers", "--json"]);
+        let program = listed["functions"][0]["program"].as_str().unwrap().to_owned();
+        let copy = self.sample.project().join(format!("image-{name}"));
+        std::fs::copy(program, &copy).unwrap();
+        copy
+    }
+
+    fn register(&self, image: &str, program: &Path) {
+        let image_of = Image { resumable: true, ..Image::new(program) };
+        self.platform.as_ref().unwrap().set_image(image, image_of);
+    }
+
+    fn store(&self) -> String {
+        format!("file:{}", self.sample.state().join("store").display())
+    }
+
+    fn faas(&self, args: &[&str]) -> Ended {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        Ended::from(self.sample.command(&[args, &flags].concat()).output().unwrap())
+    }
+
+    fn deploy(&self, image: &str, more: &[&str]) -> Ended {
+        let store = self.store();
+        let args = ["deploy", "--debug", "--image", image, "--unchecked", "--store", &store, "--json"];
+        self.faas(&[&args, more].concat())
+    }
+
+    fn versions(&self, more: &[&str]) -> Value {
+        let listed = self.faas(&[&["versions", "--json"], more].concat()).expect(0).json();
+        listed["versions"].as_array().unwrap().iter().filter(|it| it["handler"] == "slow").cloned().collect()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(platform) = self.platform.take() {
+            self.runtime.block_on(platform.shutdown());
+        }
+    }
+}
+
+fn actions(deployed: &Value) -> Vec<&str> {
+    deployed["functions"].as_array().unwrap().iter().map(|it| it["action"].as_str().unwrap()).collect()
+}
+
+/// An execution that a new version overtakes ends in the version that began it, and only then may that one go.
+fn old_executions_end_in_their_version(name: &str, is_openfaas: bool) {
+    let bench = Bench::start(name, is_openfaas);
+    let first = bench.deploy(IMAGES[0], &["--time-limit", "1s"]).expect(0).json();
+    assert!(actions(&first).iter().all(|action| *action == "create"), "{first}");
+    let again = bench.deploy(IMAGES[0], &["--time-limit", "1s"]).expect(0).json();
+    assert!(actions(&again).iter().all(|action| *action == "keep"), "{again}");
+
+    let store = bench.store();
+    let input = r#"{"n": 60, "pause_ms": 100}"#;
+    let begun = bench.faas(&["invoke", "slow", "--input", input, "--detach", "--store", &store]).expect(0);
+    let id = begun.stdout.trim().to_owned();
+    bench.sample.wait_for_entries(2);
+
+    let main = bench.sample.main();
+    let changed = main.replace("sum += i;", "sum += i + 1;");
+    assert_ne!(main, changed);
+    bench.sample.write_main(&changed);
+    bench.register(IMAGES[1], &bench.program("2"));
+    bench.deploy(IMAGES[1], &["--time-limit", "1s"]).expect(0);
+    assert_eq!(bench.versions(&[]).as_array().unwrap().len(), 2);
+    assert_eq!(
+        bench.versions(&["--drain", "--store", &store]).as_array().unwrap().len(),
+        2,
+        "it is still needed"
+    );
+
+    let fresh =
+        bench.faas(&["invoke", "slow", "--input", r#"{"n": 4, "pause_ms": 1}"#, "--store", &store, "--json"]);
+    assert_eq!(fresh.expect(0).json()["result"], 10);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    let status = || bench.sample.run_quietly(&["status", &id, "--json"]);
+    while status()["status"] != "completed" {
+        assert!(std::time::Instant::now() < until, "{}", status());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    assert_eq!(status()["result"], (0..60).sum::<u64>(), "of the code that began it");
+    assert!(status()["invocations"].as_array().unwrap().len() > 1);
+
+    let left = bench.versions(&["--drain", "--store", &store]);
+    assert_eq!(left.as_array().unwrap().len(), 1, "{left}");
+    let version = left[0]["version"].as_str().unwrap();
+    bench.faas(&["remove", "slow", "--version", version]).expect(2);
+    bench.faas(&["remove", "slow"]).expect(0);
+    assert_eq!(bench.versions(&[]), json!([]));
+    bench.faas(&["remove", "slow"]).expect(7);
+    bench.faas(&["invoke", "slow", "--input", input, "--store", &store]).expect(7);
+}
+
+#[test]
+fn executions_end_in_the_version_that_began_them_on_openwhisk() {
+    old_executions_end_in_their_version("deploy-ow", false);
+}
+
+#[test]
+fn executions_end_in_the_version_that_began_them_on_openfaas() {
+    old_executions_end_in_their_version("deploy-of", true);
+}
+
+#[test]
+fn a_version_that_does_not_answer_leaves_what_was_there() {
+    for (name, is_openfaas) in [("deploy-bad-ow", false), ("deploy-bad-of", true)] {
+        let bench = Bench::start(name, is_openfaas);
+        bench.deploy(IMAGES[0], &[]).expect(0);
+        let before = bench.versions(&[]);
+        // No image of this name is registered: the platform refuses it.
+        let refused = bench.deploy(IMAGES[1], &[]).expect(7);
+        assert!(refused.stderr.contains("what was there before is there again"), "{}", refused.stderr);
+        if !is_openfaas {
+            // One that can be started and dies.
+            bench.register(IMAGES[1], Path::new("/bin/false"));
+            let died = bench.deploy(IMAGES[1], &[]).expect(7);
+            assert!(died.stderr.contains("does not answer"), "{}", died.stderr);
+        }
+        assert_eq!(bench.versions(&[]), before);
+        let said = bench
+            .faas(&["invoke", "says", "--input", r#"{"line": "x"}"#, "--store", &bench.store()])
+            .expect(0);
+        assert_eq!(said.stdout, "\"x\"\n");
+    }
+}
+
+#[test]
+fn what_changes_is_shown_and_a_dry_run_changes_nothing() {
+    let bench = Bench::start("deploy-diff", false);
+    let dry = bench.deploy(IMAGES[0], &["--dry-run"]).expect(0).json();
+    assert_eq!((&dry["dry_run"], actions(&dry)[0]), (&json!(true), "create"));
+    assert_eq!(bench.versions(&[]), json!([]));
+    let hostile = "a=b \"quoted\" 'single'\nnext $HOME \\";
+    bench.deploy(IMAGES[0], &["--set", &format!("WORDS={hostile}")]).expect(0);
+    let changed =
+        bench.deploy(IMAGES[0], &["--set", "WORDS=x", "--memory", "300MB", "--dry-run"]).expect(0).json();
+    let slow =
+        changed["functions"].as_array().unwrap().iter().find(|it| it["function"]["name"] == "slow").unwrap();
+    let lines: Vec<&str> =
+        slow["changes"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(lines[0], "memory: 256 MB → 300 MB");
+    assert!(lines[1].starts_with("WORDS: a=b \"quoted\"") && !lines[1].contains('\n'), "{lines:?}");
+    for (args, exit) in [
+        (&["--time-limit", "10m"][..], 2),
+        (&["--memory", "64GB"], 2),
+        (&["--set", "A B=1"], 2),
+        (&["--env", "production"], 2),
+    ] {
+        let ended = bench.deploy(IMAGES[0], args).expect(exit);
+        assert!(ended.stderr.contains("help:"), "{args:?}: {}", ended.stderr);
+    }
+    let away = bench
+        .sample
+        .run(&["deploy", "--apihost", "http://127.0.0.1:1", "--auth", "secret-user:secret-word"])
+        .expect(7);
+    assert!(!away.stderr.contains("secret-word"), "{}", away.stderr);
+}
