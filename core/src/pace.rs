@@ -11,8 +11,11 @@ pub struct Policy {
     pub grace_ms: u64,
     /// A claim on an expired lease waits so much longer: the largest clock skew between invocations.
     pub skew_ms: u64,
-    /// Suspensions in a row without progress after which the execution fails.
+    /// Suspensions in a row without progress, although the handler had computed, after which the execution fails.
     pub idle_limit: u32,
+    /// Owners in a row that had no time to compute after which the execution fails: what eats the time before, a cold
+    /// start or a busy machine, passes more often than not.
+    pub starved_limit: u32,
     /// Lost owners in a row without progress after which the execution fails.
     pub crash_limit: u32,
     /// Invocations of one execution after which it fails.
@@ -31,6 +34,7 @@ impl Default for Policy {
             grace_ms: 1000,
             skew_ms: 500,
             idle_limit: 3,
+            starved_limit: 50,
             crash_limit: 10,
             max_invocations: 10_000,
             mtbf_ms: 60 * 60 * 1000,

@@ -57,6 +57,7 @@ struct Handler {
     is_asked_to_report: bool,
     steps_allowed: bool,
     waits_for_step: bool,
+    has_passed_a_hook: bool,
 }
 
 struct Actor {
@@ -137,7 +138,8 @@ impl World {
             driver: Driver { activation: self.nonces.to_string(), limit_ms: LIMIT_MS, ..Driver::default() },
             is_owner_dead: false,
             has_store: true,
-            policy: Policy { idle_limit: 50, crash_limit: 50, ..Policy::default() },
+            // The handler moves whenever it computes, so the idle limit stays what it is.
+            policy: Policy { starved_limit: 100, crash_limit: 50, ..Policy::default() },
         };
         let mut invocation = Invocation::new(delivery);
         let todo = invocation.on(self.now_us, Event::Arrived);
@@ -232,6 +234,7 @@ impl World {
                     is_asked_to_report: false,
                     steps_allowed: false,
                     waits_for_step: false,
+                    has_passed_a_hook: false,
                 });
             }
             Command::Report => self.with_handler(actor, |handler| handler.is_asked_to_report = true),
@@ -324,6 +327,7 @@ impl World {
         if handler.at < WORK {
             handler.sum += handler.at * handler.at;
             handler.at += 1;
+            handler.has_passed_a_hook = true;
             return;
         }
         let result = handler.sum.to_string();
@@ -338,8 +342,13 @@ impl World {
         }
         let name = format!("blob-{}", self.blobs.len());
         self.blobs.insert(name.clone(), (handler.at, handler.sum));
-        let saved =
-            Saved { checkpoint: name, state: format!("{}", handler.at), cost_us: 2_000, ..Saved::default() };
+        let saved = Saved {
+            checkpoint: name,
+            state: format!("{}", handler.at),
+            cost_us: 2_000,
+            is_first_hook: !handler.has_passed_a_hook,
+            ..Saved::default()
+        };
         self.tell(actor, Event::Suspended(Snapshot { saved }));
     }
 

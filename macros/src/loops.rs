@@ -123,9 +123,18 @@ impl Lowering<'_> {
         let (held, borrows) = self.hold(&uses);
         layer.held.extend(held.map(|held| Held { span: of.expr.span(), ..held }));
         let iterator = own_numbered("iterator", number);
+        let mut check = TokenStream::new();
         let turns = if let Some(plan) = stride::plan_iterator(of, &self.locals) {
             let hook = self.within(layer, |lowering| lowering.hook(number, false));
-            stride::iterator_blocks(of, &plan, number, &iterator, &index, &hook)
+            let counted = stride::enumerated(&expression).cloned();
+            let is_enumerated = counted.is_some();
+            if let Some(counted) = counted {
+                // A type's own method of that name may do something else.
+                check = quote!(if false { ::limitless_faas::checkpoint::require_enumerate(#expression); loop {} });
+                expression = counted;
+            }
+            let indexed = stride::Indexed { iterator: &iterator, index: &index, is_enumerated };
+            stride::iterator_blocks(of, &plan, number, &indexed, &hook)
         } else {
             let step = quote!(#index = #next; #next += 1;);
             let turns = self.turns(of, number, layer, &iterator.to_token_stream(), &|_| step.clone());
@@ -137,6 +146,8 @@ impl Lowering<'_> {
         lowered.code = quote!({
             #arrive
             #borrows
+            #[allow(clippy::all, clippy::pedantic)]
+            { #check }
             #[allow(clippy::all, clippy::pedantic)]
             match ::limitless_faas::checkpoint::skip_to(#started, #index) {
                 #[allow(unused_mut)]

@@ -12,7 +12,7 @@ use syn::{Expr, ExprForLoop, ExprRange, Lifetime, RangeLimits};
 
 use crate::hooks::own_numbered;
 use crate::liveness;
-use crate::loops::{kept, label_name};
+use crate::loops::{kept, label_name, strip_parens};
 
 /// A loop that may run in blocks.
 pub(crate) struct Plan {
@@ -29,7 +29,17 @@ pub(crate) fn plan(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
 pub(crate) fn plan_iterator(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
     let mut uses = liveness::of_body(&[&of.pat], &of.body);
     uses.extend(liveness::of_expr(&of.expr));
-    if is_plain_source(&of.expr) { plan_with(of, &uses, locals) } else { None }
+    let source = enumerated(&of.expr).unwrap_or(&of.expr);
+    if is_plain_source(source) { plan_with(of, &uses, locals) } else { None }
+}
+
+/// What `….enumerate()` counts. The loop counts itself then: within blocks the adapter's own counter keeps it from being
+/// vectorised.
+pub(crate) fn enumerated(iterated: &Expr) -> Option<&Expr> {
+    match strip_parens(iterated) {
+        Expr::MethodCall(call) if call.method == "enumerate" && call.args.is_empty() => Some(&call.receiver),
+        _ => None,
+    }
 }
 
 fn plan_with(of: &ExprForLoop, uses: &liveness::Uses, locals: &[String]) -> Option<Plan> {
@@ -70,13 +80,20 @@ pub(crate) fn blocks(
     }
 }
 
+/// An iterator, and where in it the loop stands.
+pub(crate) struct Indexed<'a> {
+    pub(crate) iterator: &'a Ident,
+    pub(crate) index: &'a Ident,
+    /// Whether the loop's items carry their number.
+    pub(crate) is_enumerated: bool,
+}
+
 /// The same for an iterator that knows how much it has left; any other gets blocks of one.
 pub(crate) fn iterator_blocks(
     of: &ExprForLoop,
     plan: &Plan,
     number: u32,
-    iterator: &Ident,
-    index: &Ident,
+    Indexed { iterator, index, is_enumerated }: &Indexed<'_>,
     hook: &TokenStream,
 ) -> TokenStream {
     let (item, block, stride) =
@@ -86,6 +103,15 @@ pub(crate) fn iterator_blocks(
     Leave { outer: &outer, label: label_name(of.label.as_ref()) }.visit_block_mut(&mut body);
     let (pattern, label, attributes, stmts) = (&of.pat, &of.label, kept(&of.attrs), &body.stmts);
     let (locals, ended, known) = (&plan.locals, own_numbered("ended", number), own_numbered("known", number));
+    let count = own_numbered("count", number);
+    let (start, numbered) = if *is_enumerated {
+        (
+            quote!(let mut #count = ::limitless_faas::checkpoint::count_from(#index);),
+            quote!(let #item = (#count, #item); #count += 1;),
+        )
+    } else {
+        Default::default()
+    };
     quote! {
         let #stride = ::limitless_faas::checkpoint::stride(&[
             #(::limitless_faas::checkpoint::plain_cost(&#locals)),*
@@ -101,11 +127,13 @@ pub(crate) fn iterator_blocks(
             if #block == 0 { break #outer; }
             // Where the length is known the flag is dead code; alive it would keep the loop from being vectorised.
             let mut #ended = false;
+            #start
             #(#attributes)* #label for _ in 0..#block {
                 let ::core::option::Option::Some(#item) = ::core::iter::Iterator::next(&mut #iterator) else {
                     if !#known { #ended = true; }
                     break;
                 };
+                #numbered
                 let #pattern = #item;
                 #(#stmts)*
             }

@@ -72,7 +72,7 @@ async fn climb(seed: u64) -> (u64, u32) {
     let handler = ["stairs", "ladder", "visits"][usize::try_from(seed % 3).unwrap()];
     let file = |stage: &Stage| stage.folder.path().join("steps.txt");
     let (stage, folded) =
-        seen_through(handler, seed, 1000, |stage| json!({ "n": 20, "pause_ms": 80, "file": file(stage) }))
+        seen_through(handler, seed, 400, |stage| json!({ "n": 20, "pause_ms": 80, "file": file(stage) }))
             .await;
     assert_eq!(folded.phase, Phase::Completed(Stored::Json("20".to_owned())), "{handler}, seed {seed}");
     let text = std::fs::read_to_string(file(&stage)).unwrap();

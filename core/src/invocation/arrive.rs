@@ -163,7 +163,7 @@ impl Invocation {
     }
 
     fn claim(&mut self, now_us: u64, seal: Option<u64>, out: &mut Vec<Command>) {
-        if let Some(failure) = self.exhausted() {
+        if let Some(failure) = self.exhausted(seal) {
             return self.write(
                 now_us,
                 self.epoch() + 1,
@@ -177,7 +177,7 @@ impl Invocation {
     }
 
     /// Why nobody should try again, if so.
-    fn exhausted(&self) -> Option<Failure> {
+    fn exhausted(&self, seal: Option<u64>) -> Option<Failure> {
         let (log, policy) = (self.log.as_ref()?, &self.delivery.policy);
         let site = log.newest().map_or("before its first checkpoint", |(_, saved)| saved.site.as_str());
         let limit = self.delivery.driver.limit_ms;
@@ -189,12 +189,19 @@ impl Invocation {
             );
             Some(Failure::new(Code::NoProgress, message))
         };
-        if log.tally.idle >= policy.idle_limit {
-            return stuck(format!("{} invocations in a row suspended where they began", log.tally.idle));
+        let tally = log.tally_after_claim(seal);
+        if tally.idle >= policy.idle_limit {
+            return stuck(format!("{} invocations in a row suspended where they began", tally.idle));
         }
-        let crashes = log.tally.crashes + u32::from(matches!(log.phase, Phase::Owned(_)));
-        if crashes >= policy.crash_limit {
-            return stuck(format!("{crashes} invocations in a row were lost before they saved anything new"));
+        if tally.starved >= policy.starved_limit {
+            let times = tally.starved;
+            return stuck(format!(
+                "{times} invocations in a row had no time left to compute when they began"
+            ));
+        }
+        if tally.crashes >= policy.crash_limit {
+            let times = tally.crashes;
+            return stuck(format!("{times} invocations in a row were lost before they saved anything new"));
         }
         (log.tally.invocations >= policy.max_invocations).then(|| {
             let message = format!(

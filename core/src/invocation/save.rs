@@ -50,6 +50,7 @@ impl Invocation {
 
     /// The interval checkpoint stands: the handler goes on from it, as it would after a suspension.
     pub(super) fn go_on_after_interval(&mut self, now_us: u64, saved: Saved, out: &mut Vec<Command>) {
+        self.running.has_saved = true;
         self.run(now_us, Some(saved), 0, out);
     }
 

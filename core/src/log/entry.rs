@@ -23,7 +23,8 @@ pub struct Entry {
     pub epoch: u64,
     /// The writer's delivery.
     pub nonce: Nonce,
-    /// The writer's clock in microseconds since 1970. For people only: nothing is decided by it.
+    /// The writer's clock in microseconds since 1970. For people, and to tell how much time a writer had: who may write
+    /// what is not decided by it.
     pub at_us: u64,
     /// What happened.
     #[serde(flatten)]
@@ -165,6 +166,13 @@ pub struct Driver {
     pub cold: bool,
 }
 
+impl Driver {
+    /// How much of the time limit was left at this time, by the same clock.
+    pub fn left_ms(&self, at_us: u64) -> u64 {
+        (self.received_us / 1000 + self.limit_ms).saturating_sub(at_us / 1000)
+    }
+}
+
 /// A saved state and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Saved {
@@ -191,12 +199,20 @@ pub struct Saved {
     /// not come to them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ahead: Vec<String>,
+    /// It was saved at the very first hook of its run: whatever had eaten the time, the handler was left none to compute in.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_first_hook: bool,
     /// Where it was saved, for people: `line 12: for d in 2..=n.isqrt()`.
     pub site: String,
     /// What saving cost, from the hook to durable.
     pub cost_us: u64,
     /// The longest time between two hooks seen so far.
     pub hook_gap_us: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Bytes that are not an entry.

@@ -66,6 +66,9 @@ pub struct Owner {
     pub lease_until_ms: u64,
     /// What the platform calls it.
     pub driver: Driver,
+    /// How much of its time limit was left when it began to own the execution, by its own clock.
+    #[serde(default)]
+    pub left_ms: u64,
 }
 
 /// One owner's results of steps.
@@ -84,9 +87,12 @@ pub struct Segment {
 pub struct Tally {
     /// Invocations that owned the execution so far.
     pub invocations: u64,
-    /// Suspensions in a row whose state had not moved.
+    /// Suspensions in a row whose state had not moved although the handler had computed.
     pub idle: u32,
-    /// Owners in a row that were lost without progress.
+    /// Owners in a row that had no time to compute: cold starts or a busy machine had eaten it.
+    #[serde(default)]
+    pub starved: u32,
+    /// Owners in a row that were lost without progress, although they had time.
     pub crashes: u32,
     /// Owners that were lost, ever.
     pub crashes_ever: u32,
@@ -176,8 +182,13 @@ impl Execution {
     pub fn begin(entry: &Entry) -> Result<Self, LogError> {
         let (origin, phase) = match &entry.kind {
             Kind::Started { origin, lease_until_ms, driver, .. } => {
-                let owner =
-                    Owner { nonce: entry.nonce, lease_until_ms: *lease_until_ms, driver: driver.clone() };
+                let owner = Owner {
+                    nonce: entry.nonce,
+                    lease_until_ms: *lease_until_ms,
+                    // It had computed before there was anything to write.
+                    left_ms: driver.limit_ms,
+                    driver: driver.clone(),
+                };
                 (Some(origin.clone()), Phase::Owned(owner))
             }
             Kind::Completed { output, origin } => (origin.clone(), Phase::Completed(output.clone())),
@@ -228,6 +239,7 @@ impl Execution {
                 self.phase = Phase::Owned(Owner {
                     nonce: entry.nonce,
                     lease_until_ms: *lease_until_ms,
+                    left_ms: driver.left_ms(entry.at_us),
                     driver: driver.clone(),
                 });
             }
@@ -282,15 +294,36 @@ impl Execution {
         }
     }
 
+    /// The counts once somebody claims, and seals a lost owner's steps at this length.
+    ///
+    /// Whoever recorded a step got further: it is not taken again. Whoever was left no time for a turn of its loop is not
+    /// to blame.
+    pub fn tally_after_claim(&self, seal: Option<u64>) -> Tally {
+        let mut tally = Tally { invocations: self.tally.invocations + 1, ..self.tally };
+        let Phase::Owned(owner) = &self.phase else { return tally };
+        tally.crashes_ever += 1;
+        if seal.unwrap_or(0) > 0 {
+            (tally.idle, tally.starved, tally.crashes) = (0, 0, 0);
+        } else if self.was_starved(owner) {
+            tally.starved += 1;
+        } else {
+            tally.crashes += 1;
+        }
+        tally
+    }
+
+    /// Whether this owner had less time left than two turns of its loop take, or than a quarter of what it was given: a
+    /// cold start or a busy machine had eaten it.
+    fn was_starved(&self, owner: &Owner) -> bool {
+        let turn_ms = self.newest().map_or(0, |(_, saved)| saved.hook_gap_us / 1000);
+        owner.left_ms < (2 * turn_ms).max(owner.driver.limit_ms / 4)
+    }
+
     fn claimed(&mut self, from: Option<u64>, seal: Option<u64>) {
         // A checkpoint that the claimant passed over was damaged: nobody tries it again.
         self.saved.retain(|(number, _)| from.is_some_and(|from| *number <= from));
-        if matches!(self.phase, Phase::Owned(_)) {
-            self.tally.crashes += 1;
-            self.tally.crashes_ever += 1;
-        }
+        self.tally = self.tally_after_claim(seal);
         self.close_segment(seal.unwrap_or(0));
-        self.tally.invocations += 1;
     }
 
     fn suspended(&mut self, number: u64, saved: Option<&Saved>, steps: u64) {
@@ -298,7 +331,11 @@ impl Execution {
         if let Some(saved) = saved {
             let moved = saved.progress > self.tally.progress;
             self.keep(number, saved);
-            self.tally.idle = if moved { 0 } else { self.tally.idle + 1 };
+            match (moved, saved.is_first_hook) {
+                (true, _) => {}
+                (false, true) => self.tally.starved += 1,
+                (false, false) => self.tally.idle += 1,
+            }
         }
         self.close_segment(steps);
     }
@@ -306,6 +343,7 @@ impl Execution {
     fn keep(&mut self, number: u64, saved: &Saved) {
         if saved.progress > self.tally.progress {
             self.tally.idle = 0;
+            self.tally.starved = 0;
             self.tally.crashes = 0;
         }
         self.tally.progress = saved.progress;

@@ -120,7 +120,7 @@ fn refuse_random(of: &str, label: &str) {
 }
 
 /// How many iterations of a loop without calls run between two hooks.
-const STRIDE: usize = 1024;
+const STRIDE: usize = 4096;
 
 /// Whether operators on this value cost about as much as on a number.
 ///

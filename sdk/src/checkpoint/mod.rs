@@ -31,8 +31,8 @@ pub use kinds::{Borrow, BorrowProbe, Owned, Owning, ViaBorrow, ViaOwned, require
 pub use order::{AnyOrder, FixedOrder, InOrder, OrderProbe, RandomOrder, ShuffledOrder, require_order};
 pub use outcome::{ApplicationError, Outcome, Point};
 pub use position::{
-    Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, skip_to, span, span_from,
-    span_inclusive,
+    Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, count_from, require_enumerate,
+    skip_to, span, span_from, span_inclusive,
 };
 pub use session::{Reports, Request, Services, Session};
 pub use state::{Migrate, SavedState, State, StateCodec, older};

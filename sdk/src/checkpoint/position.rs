@@ -1,5 +1,6 @@
 //! Where a loop stands. An iterator is never saved: a range as its bounds, anything else as an index.
 
+use std::iter::Enumerate;
 use std::ops::{Range, RangeFrom, RangeInclusive};
 
 use serde::de::DeserializeOwned;
@@ -160,6 +161,17 @@ pub fn skip_to<I: Iterator>(mut iterator: I, index: u64) -> I {
     }
     iterator
 }
+
+/// The number of the next element.
+#[inline]
+pub fn count_from(index: u64) -> usize {
+    // An index that was saved was reached, so it fits.
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+/// Passes the standard library's numbering, which a loop in blocks does itself.
+#[inline(always)]
+pub fn require_enumerate<I>(_: Enumerate<I>) {}
 
 /// Asks how many elements an iterator has at hand.
 pub struct LengthProbe<'a, I>(pub &'a I);

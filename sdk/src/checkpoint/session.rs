@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -18,10 +18,13 @@ pub trait Services: Any + Send + Sync {}
 #[repr(u8)]
 pub enum Request {
     /// Only note that a hook was passed, so that the runtime learns how far apart hooks are.
-    Report = 1,
+    Report = 2,
     /// Save the state and suspend.
-    Suspend = 2,
+    Suspend = 3,
 }
+
+/// The flag of a run whose first hook is to be noticed, and otherwise wants nothing.
+const FIRST_HOOK: u8 = 1;
 
 /// The hooks that answered so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Session {
 
 pub(crate) struct Inner {
     flag: AtomicU8,
+    /// Whether a hook was passed and the handler went on to compute.
+    has_passed_a_hook: AtomicBool,
     from: Mutex<Option<StateReader>>,
     sink: Mutex<Option<Sink>>,
     reports: Mutex<Reports>,
@@ -68,6 +73,7 @@ impl Session {
     ) -> Session {
         let inner = Inner {
             flag: AtomicU8::new(0),
+            has_passed_a_hook: AtomicBool::new(false),
             from: Mutex::new(from.map(StateReader::new)),
             sink: Mutex::new(Some(Box::new(sink))),
             reports: Mutex::default(),
@@ -102,6 +108,16 @@ impl Session {
         self.inner.flag.fetch_max(what as u8, Ordering::Relaxed);
     }
 
+    /// Notices the first hook of the run, so that a suspension there is told from one after some work.
+    pub(crate) fn notice_first_hook(&self) {
+        self.inner.flag.fetch_max(FIRST_HOOK, Ordering::Relaxed);
+    }
+
+    /// Whether the handler went on from a hook in this run, for a run whose first hook is noticed.
+    pub(crate) fn has_passed_a_hook(&self) -> bool {
+        self.inner.has_passed_a_hook.load(Ordering::Relaxed)
+    }
+
     /// Which requests were answered, and when.
     pub fn reports(&self) -> Reports {
         *lock(&self.inner.reports)
@@ -125,15 +141,15 @@ impl Session {
 
     /// Answers what was asked: true if the hook shall save and suspend.
     pub(crate) fn answer(&self) -> bool {
-        let suspend = self.inner.flag.load(Ordering::Relaxed) == Request::Suspend as u8;
+        let asked = self.inner.flag.load(Ordering::Relaxed);
+        let suspend = asked == Request::Suspend as u8;
         if !suspend {
-            // A `Suspend` that arrives meanwhile stays.
-            let _ = self.inner.flag.compare_exchange(
-                Request::Report as u8,
-                0,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            self.inner.has_passed_a_hook.store(true, Ordering::Relaxed);
+            // A request that arrives meanwhile stays.
+            let _ = self.inner.flag.compare_exchange(asked, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        if asked == FIRST_HOOK {
+            return false;
         }
         let mut reports = lock(&self.inner.reports);
         reports.count += 1;

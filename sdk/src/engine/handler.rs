@@ -135,7 +135,8 @@ impl Run {
             Ok(input) => self.run(&session, &input),
             Err(error) => Outcome::BadInput { message: error.to_string() },
         };
-        let (event, envelope) = self.event(outcome, saving, &steps);
+        let is_first_hook = !session.has_passed_a_hook();
+        let (event, envelope) = self.event(outcome, saving, &steps, is_first_hook);
         self.tell(event, envelope);
     }
 
@@ -145,6 +146,7 @@ impl Run {
         let session = Session::new(from, move || run.open(target)).with_services(steps);
         let reporting = self.clone();
         let session = session.with_on_hook(move || reporting.tell(Event::HookPassed, None));
+        session.notice_first_hook();
         let mut wanted = lock(&self.inner.wanted);
         if let Some(request) = wanted.1.take() {
             session.request(request);
@@ -197,7 +199,13 @@ impl Run {
         )
     }
 
-    fn event(&self, outcome: Outcome, saving: Saving, steps: &Steps) -> (Event, Option<Envelope>) {
+    fn event(
+        &self,
+        outcome: Outcome,
+        saving: Saving,
+        steps: &Steps,
+        is_first_hook: bool,
+    ) -> (Event, Option<Envelope>) {
         // What went wrong with a step counts, whatever the handler made of the error.
         if let Some(failure) = steps.take_fatal() {
             let finished = if failure.code.advice() == Advice::Retry {
@@ -212,7 +220,9 @@ impl Run {
         let event = match outcome {
             Outcome::Returned(Ok(json)) => Event::Finished(Finished::Returned(json.get().to_owned())),
             Outcome::Returned(Err(error)) => failed(Code::Application, error.message),
-            Outcome::Suspended(point) => return self.finish(saving, steps, &point.to_string()),
+            Outcome::Suspended(point) => {
+                return self.finish(saving, steps, &point.to_string(), is_first_hook);
+            }
             Outcome::Panicked { message } => {
                 failed(Code::Panicked, format!("the handler panicked: {message}"))
             }
@@ -230,7 +240,13 @@ impl Run {
     }
 
     /// The handler has stopped; its state becomes durable.
-    fn finish(&self, saving: Saving, steps: &Steps, site: &str) -> (Event, Option<Envelope>) {
+    fn finish(
+        &self,
+        saving: Saving,
+        steps: &Steps,
+        site: &str,
+        is_first_hook: bool,
+    ) -> (Event, Option<Envelope>) {
         if self.inner.log.is_none() {
             return (Event::SaveFailed(no_store()), None);
         }
@@ -239,6 +255,7 @@ impl Run {
             Ok((mut saved, envelope)) => {
                 saved.steps = steps.length();
                 saved.ahead = steps.ahead();
+                saved.is_first_hook = is_first_hook;
                 site.clone_into(&mut saved.site);
                 saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 (Event::Suspended(Snapshot { saved }), envelope)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use limitless_faas::checkpoint::Session;
 use limitless_faas::{Handler, handler};
+use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::{Figure, median};
@@ -55,6 +56,58 @@ fn vectorisable_plain(n: u32, seed: u32) -> u32 {
     sum
 }
 
+/// The same over slices and their numbers.
+#[handler]
+fn numbered(data: Vec<u32>, rounds: u32) -> u32 {
+    let mut sum = 0_u32;
+    #[checkpoint]
+    for _ in 0..rounds {
+        sum = sum.rotate_left(1);
+        #[checkpoint]
+        for (i, x) in data.iter().enumerate() {
+            sum = sum.wrapping_add(x ^ (i as u32));
+        }
+    }
+    sum
+}
+
+fn numbered_plain(data: &[u32], rounds: u32) -> u32 {
+    let mut sum = 0_u32;
+    for _ in 0..rounds {
+        sum = sum.rotate_left(1);
+        for (i, x) in data.iter().enumerate() {
+            sum = sum.wrapping_add(x ^ (i as u32));
+        }
+    }
+    sum
+}
+
+/// Two slices side by side.
+#[handler]
+fn zipped(data: Vec<u32>, rounds: u32) -> u32 {
+    let mut sum = 0_u32;
+    #[checkpoint]
+    for _ in 0..rounds {
+        sum = sum.rotate_left(1);
+        #[checkpoint]
+        for (x, y) in data.iter().zip(data.iter().rev()) {
+            sum = sum.wrapping_add(x ^ y);
+        }
+    }
+    sum
+}
+
+fn zipped_plain(data: &[u32], rounds: u32) -> u32 {
+    let mut sum = 0_u32;
+    for _ in 0..rounds {
+        sum = sum.rotate_left(1);
+        for (x, y) in data.iter().zip(data.iter().rev()) {
+            sum = sum.wrapping_add(x ^ y);
+        }
+    }
+    sum
+}
+
 /// Runs a handler as the runtime does, with a hook that may be asked at any time.
 fn hooked<H: Handler>(input: &str) -> f64 {
     let input = RawValue::from_string(input.to_owned()).unwrap();
@@ -96,9 +149,29 @@ pub(super) fn figures() -> Vec<Figure> {
         || hooked::<vectorisable>(&format!(r#"{{"n":{n},"seed":7}}"#)),
         || timed(|| vectorisable_plain(black_box(n), black_box(7))),
     );
+    let data: Vec<u32> = (0..200_000).map(|i: u32| i.wrapping_mul(2_654_435_761)).collect();
+    let input = json!({ "data": data, "rounds": 200 }).to_string();
+    // Reading the input is no part of the loop.
+    let nothing = json!({ "data": data, "rounds": 0 }).to_string();
+    let read = || hooked::<numbered>(&nothing);
+    let numbered_ratio = ratio(
+        || hooked::<numbered>(&input) - read(),
+        || timed(|| numbered_plain(black_box(&data), black_box(200))),
+    );
+    let zipped_ratio = ratio(
+        || hooked::<zipped>(&input) - read(),
+        || timed(|| zipped_plain(black_box(&data), black_box(200))),
+    );
     let percent = |ratio: f64| format!("{:+.2} %", (ratio - 1.0) * 100.0);
     vec![
         Figure::new("hook in a tight dependent loop", "≤ 1 %", percent(loop_ratio), loop_ratio <= 1.01),
         Figure::new("hook in a vectorisable loop", "≤ 5 %", percent(vector_ratio), vector_ratio <= 1.05),
+        Figure::new(
+            "the same over `.iter().enumerate()`",
+            "≤ 5 %",
+            percent(numbered_ratio),
+            numbered_ratio <= 1.05,
+        ),
+        Figure::new("the same over `.zip(…rev())`", "≤ 5 %", percent(zipped_ratio), zipped_ratio <= 1.05),
     ]
 }

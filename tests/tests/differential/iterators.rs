@@ -23,6 +23,37 @@ fn chains_on_a_range() {
     same!(adapters(n = 20, by = 3));
 }
 
+/// Longer than a block, so that a loop in blocks is suspended between them, with every way out of it.
+#[handler]
+fn numbered(n: u64, stop: usize) -> (u64, usize, usize) {
+    let data: Vec<u64> = (0..n).map(|x| x ^ (x >> 3)).collect();
+    let (mut sum, mut last, mut skipped) = (0u64, 0, 0);
+    #[checkpoint]
+    for (i, x) in data.iter().enumerate() {
+        if i == stop {
+            break;
+        }
+        last = i;
+        if x % 3 == 0 {
+            skipped += 1;
+            continue;
+        }
+        sum = sum.wrapping_mul(31).wrapping_add(x ^ (i as u64));
+    }
+    #[checkpoint]
+    for (i, (x, y)) in data.iter().zip(data.iter().rev()).enumerate() {
+        sum = sum.wrapping_mul(31).wrapping_add((x ^ y).wrapping_mul(i as u64));
+    }
+    (sum, last, skipped)
+}
+
+#[test]
+fn numbered_elements_keep_their_numbers() {
+    same!(numbered(n = 0, stop = 9));
+    same!(numbered(n = 20, stop = 7));
+    same!(numbered(n = 9000, stop = 8500));
+}
+
 #[handler]
 fn changing_operand(n: u32) -> Vec<u32> {
     let mut n = n;
