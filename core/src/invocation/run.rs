@@ -7,6 +7,7 @@ use crate::log::{Entry, Kind, Saved};
 
 /// What is known while the handler computes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, not a state among others")]
 pub(super) struct Running {
     /// When this invocation first ran the handler.
     began_us: u64,
