@@ -79,7 +79,9 @@ impl Exit {
     /// How an execution that failed with this error ends the command that waited for it.
     pub fn of_failure(code: Code) -> Self {
         match code {
-            Code::Application | Code::Panicked | Code::StepRepeated => Self::Application,
+            Code::Application | Code::Panicked | Code::StepRepeated | Code::StepInterrupted => {
+                Self::Application
+            }
             Code::Incompatible => Self::Incompatible,
             Code::NoProgress | Code::TooManyInvocations => Self::NoProgress,
             Code::Cancelled => Self::Cancelled,

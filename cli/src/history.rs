@@ -333,7 +333,7 @@ pub(crate) mod samples {
             let so_far = Box::new(fold(&self.entries).unwrap().unwrap());
             let successor_by_ms = self.at_us / 1000 + 300_000;
             let saved = Some(self.saved(bytes));
-            self.write(Kind::Suspended { saved, steps: 0, successor_by_ms, so_far })
+            self.write(Kind::Suspended { saved, steps: 0, successor_by_ms, wake: None, so_far })
         }
 
         pub(crate) fn complete(&mut self, json: &str) -> &mut Self {

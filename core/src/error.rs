@@ -77,6 +77,9 @@ pub enum Code {
     /// The function process is not set up for what was asked of it.
     #[serde(rename = "LF018")]
     NotConfigured,
+    /// A step that may run once at most was interrupted: whether its effect happened is not known.
+    #[serde(rename = "LF019")]
+    StepInterrupted,
 }
 
 impl Code {
@@ -98,6 +101,7 @@ impl Code {
             | Self::NoProgress
             | Self::TooManyInvocations
             | Self::StepRepeated
+            | Self::StepInterrupted
             | Self::UnreadableLog
             | Self::Cancelled => Advice::Terminal,
         }

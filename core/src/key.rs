@@ -5,6 +5,7 @@
 //!                /checkpoints/<name>      immutable checkpoint blobs
 //!                /segments/<epoch>-<nonce> results of steps, appended by one owner
 //!                /input  /result          JSON too large for a log entry
+//!                /events/<hash>           what executions wait for, each created once
 //!                /end                     the mark that goes before any deletion
 //! ```
 
@@ -31,6 +32,12 @@ pub fn entry(id: &ExecutionId, number: u64) -> String {
 /// The number that a name in the log's folder stands for.
 pub fn entry_number(name: &str) -> Option<u64> {
     (name.len() >= 8 && name.bytes().all(|b| b.is_ascii_digit())).then(|| name.parse().ok()).flatten()
+}
+
+/// The record of an event, whatever its name is made of.
+pub fn event(id: &ExecutionId, name: &str) -> String {
+    let hash = blake3::hash(name.as_bytes()).to_hex();
+    format!("{EXECUTIONS}/{id}/events/{}", &hash[..32])
 }
 
 /// A checkpoint blob; `name` comes from [`checkpoint_name`].

@@ -52,7 +52,7 @@ fn suspended(log: &Execution, state: &str, progress: u64, is_first_hook: bool) -
         ..Saved::default()
     };
     let so_far = Box::new(log.clone());
-    entry(log.epoch, Kind::Suspended { saved: Some(saved), steps: 0, successor_by_ms: 0, so_far })
+    entry(log.epoch, Kind::Suspended { saved: Some(saved), steps: 0, successor_by_ms: 0, wake: None, so_far })
 }
 
 /// A log in which each invocation suspended with the state that it began from.

@@ -14,7 +14,7 @@ use limitless_faas_core::invocation::{
     Answer, Call, Command, Delivery, Event, Finished, Invocation, Snapshot, Verdict, Written,
 };
 use limitless_faas_core::log::{
-    Applied, Driver, Entry, Execution, Input, Kind, Origin, Phase, Saved, Status, Stored, fold,
+    Applied, Driver, Entry, Execution, Input, Kind, Origin, Phase, Saved, Status, Stored, Wake, fold,
 };
 use limitless_faas_core::pace::Policy;
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
@@ -42,6 +42,8 @@ impl Random {
 }
 
 const WORK: u64 = 12;
+/// Where the handler waits for an event.
+const WAITS_AT: u64 = 9;
 const LIMIT_MS: u64 = 2_000;
 
 fn expected() -> String {
@@ -89,6 +91,8 @@ struct World {
     nonces: u64,
     faults: bool,
     wants_callback: bool,
+    /// Whether the event that handlers wait for half-way has happened.
+    has_happened: bool,
 }
 
 fn id() -> ExecutionId {
@@ -117,6 +121,7 @@ impl World {
             nonces: 0,
             faults: true,
             wants_callback,
+            has_happened: false,
         }
     }
 
@@ -218,6 +223,11 @@ impl World {
                     Verdict::Good
                 };
                 self.tell(actor, Event::Verified(verdict));
+            }
+            Command::Look { .. } => {
+                let looked =
+                    if self.faults && self.random.chance(10) { Err(away()) } else { Ok(self.has_happened) };
+                self.tell(actor, Event::Happened(looked));
             }
             Command::Create { number, entry, .. } => self.create(actor, number, &entry),
             Command::Run(_) if self.faults && self.random.chance(3) => {
@@ -324,6 +334,12 @@ impl World {
             handler.waits_for_step = true;
             return self.tell(actor, Event::StepWanted);
         }
+        if handler.at == WAITS_AT && !self.has_happened {
+            // What it waits for may be far off, so it stops; the checkpoints and steps so far tell where it was.
+            self.actors[actor].handler = None;
+            let wake = Wake { at_ms: None, events: vec!["the event".to_owned()] };
+            return self.tell(actor, Event::Waiting { wake, steps: 0 });
+        }
         if handler.at < WORK {
             handler.sum += handler.at * handler.at;
             handler.at += 1;
@@ -376,7 +392,12 @@ impl World {
     }
 
     fn misfortune(&mut self) {
-        match self.random.below(7) {
+        match self.random.below(8) {
+            // Whoever makes it happen records it, and then invokes a successor.
+            7 => {
+                self.has_happened = true;
+                self.arrive(Call::Resume { entry: None });
+            }
             0 if !self.actors.is_empty() => {
                 // A crash. What it had sent may still land.
                 let victim = self.random.below(self.actors.len());
@@ -479,6 +500,11 @@ fn history(seed: u64) -> World {
         world.turn();
     }
     world.check();
+    if !world.has_happened {
+        // While it waits nobody drives it, however often a successor is delivered for nothing.
+        world.has_happened = true;
+        world.arrive(Call::Resume { entry: None });
+    }
     // The faults stop. Whoever waits for the result asks again whenever nothing moves.
     world.faults = false;
     for _ in 0..60 {
@@ -519,8 +545,8 @@ fn the_same_seed_gives_the_same_history() {
 /// A test that can't fail is worth nothing: the histories do contain what they are meant to.
 #[test]
 fn the_histories_contain_every_misfortune() {
-    let (mut claims, mut crashes, mut intervals, mut cancelled, mut passed_over, mut delivered) =
-        (0, 0, 0, 0, 0, 0);
+    let (mut claims, mut crashes, mut intervals, mut cancelled, mut passed_over, mut delivered, mut waits) =
+        (0, 0, 0, 0, 0, 0, 0);
     for seed in 0..400 {
         let world = history(seed);
         let log = world.folded().unwrap();
@@ -534,6 +560,7 @@ fn the_histories_contain_every_misfortune() {
                     passed_over += u32::from(from.is_none());
                 }
                 Kind::Checkpointed { .. } => intervals += 1,
+                Kind::Suspended { wake: Some(_), .. } => waits += 1,
                 _ => {}
             }
         }
@@ -545,6 +572,7 @@ fn the_histories_contain_every_misfortune() {
         ("cancellations", cancelled),
         ("damaged checkpoints passed over", passed_over),
         ("deliveries", delivered),
+        ("waits", waits),
     ] {
         assert!(count > 5, "only {count} {what}");
     }

@@ -64,9 +64,13 @@ fn kind(name: &str) -> Kind {
         }
         "claimed" => Kind::Claimed { lease_until_ms: 20, driver: Driver::default(), from: None, seal: None },
         "checkpointed" => Kind::Checkpointed { saved },
-        "suspended" => {
-            Kind::Suspended { saved: Some(saved), steps: 0, successor_by_ms: 5, so_far: Box::new(begun()) }
-        }
+        "suspended" => Kind::Suspended {
+            saved: Some(saved),
+            steps: 0,
+            successor_by_ms: 5,
+            wake: None,
+            so_far: Box::new(begun()),
+        },
         "completed" => Kind::Completed { output: Stored::Json("1".into()), origin: None },
         "failed" => Kind::Failed { failure: Failure::new(Code::NoProgress, "stuck"), origin: None },
         "cancelled" => Kind::Cancelled { by: "somebody".into() },
@@ -194,6 +198,7 @@ fn crashes_and_idle_suspensions_are_counted_apart_and_forgotten_with_progress() 
     };
     let claim = || kind("claimed");
     let suspend = |progress| Kind::Suspended {
+        wake: None,
         saved: Some(Saved { progress, ..Saved::default() }),
         steps: 0,
         successor_by_ms: 0,

@@ -130,7 +130,13 @@ impl Lowering<'_> {
             let is_enumerated = counted.is_some();
             if let Some(counted) = counted {
                 // A type's own method of that name may do something else.
-                check = quote!(if false { ::limitless_faas::checkpoint::require_enumerate(#expression); loop {} });
+                check = quote! {
+                    #[allow(clippy::all, clippy::pedantic)]
+                    if false {
+                        ::limitless_faas::checkpoint::require_enumerate(#expression);
+                        loop {}
+                    }
+                };
                 expression = counted;
             }
             let indexed = stride::Indexed { iterator: &iterator, index: &index, is_enumerated };
@@ -146,8 +152,7 @@ impl Lowering<'_> {
         lowered.code = quote!({
             #arrive
             #borrows
-            #[allow(clippy::all, clippy::pedantic)]
-            { #check }
+            #check
             #[allow(clippy::all, clippy::pedantic)]
             match ::limitless_faas::checkpoint::skip_to(#started, #index) {
                 #[allow(unused_mut)]

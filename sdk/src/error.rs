@@ -11,6 +11,7 @@ use limitless_faas_core::{Code, Failure};
 pub struct Error {
     message: String,
     code: Option<Code>,
+    is_terminal: bool,
 }
 
 /// A handler's usual result.
@@ -19,7 +20,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error with this text.
     pub fn msg(message: impl fmt::Display) -> Self {
-        Self { message: message.to_string(), code: None }
+        Self { message: message.to_string(), code: None, is_terminal: false }
+    }
+
+    /// This error, as one that another try will not mend: a step's retry policy stops at it.
+    #[must_use]
+    pub fn terminal(self) -> Self {
+        Self { is_terminal: true, ..self }
+    }
+
+    /// Whether another try is of no use: it was said to be terminal, or is one of ours.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal || self.code.is_some()
     }
 
     /// Its number, where it is one of ours.
@@ -54,7 +66,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
             }
             source = error.source();
         }
-        Self { message, code }
+        Self { message, code, is_terminal: false }
     }
 }
 

@@ -37,16 +37,20 @@ mod config;
 mod engine;
 mod error;
 pub mod handler;
+mod retry;
 mod runtime;
 mod serve;
 pub mod shape;
 mod step;
+mod wait;
 
 pub use checkpoint::{Context, Migrate, State};
 pub use error::{Error, Result};
 pub use handler::Handler;
 pub use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
 pub use limitless_faas_macros::{State, checkpoint, handler, rebuild};
+pub use retry::{Retry, StepOptions};
+pub use wait::Race;
 
 /// What the macros' expansions call.
 #[doc(hidden)]

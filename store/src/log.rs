@@ -143,6 +143,36 @@ impl Log {
         Err(last)
     }
 
+    /// The data of an event, where it has happened.
+    ///
+    /// # Errors
+    /// As [`Log::entry`].
+    pub async fn event(&self, name: &str) -> Result<Option<String>, Failure> {
+        let key = self.event_key(name)?;
+        let Some(bytes) = self.store.read(&key).await.map_err(|error| failure(&error))? else {
+            return Ok(None);
+        };
+        let text = |error: std::str::Utf8Error| Failure::new(Code::Damaged, format!("{key}: {error}"));
+        std::str::from_utf8(&bytes).map(|json| Some(json.to_owned())).map_err(text)
+    }
+
+    /// Records that an event happened, with its data as JSON; false where it had happened before, whose data stays.
+    ///
+    /// The execution goes on once a successor is invoked: record first, and invoke then.
+    ///
+    /// # Errors
+    /// As [`Log::entry`].
+    pub async fn record_event(&self, name: &str, json: String) -> Result<bool, Failure> {
+        let key = self.event_key(name)?;
+        let created = self.store.create(&key, Bytes::from(json)).await.map_err(|error| failure(&error))?;
+        Ok(created == Created::New)
+    }
+
+    fn event_key(&self, name: &str) -> Result<Key, Failure> {
+        Key::new(&key::event(&self.execution, name))
+            .map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))
+    }
+
     /// The JSON of an input or result, wherever it stands.
     ///
     /// # Errors

@@ -107,7 +107,7 @@ impl Invocation {
         }
         match &log.phase {
             Phase::Completed(_) | Phase::Failed(_) | Phase::Cancelled { .. } => self.conclude(now_us, out),
-            Phase::Suspended { .. } => self.claim(now_us, None, out),
+            Phase::Suspended { .. } => self.wake(now_us, out),
             Phase::Owned(owner) => {
                 let policy = &self.delivery.policy;
                 let is_over = now_us / 1000 >= owner.lease_until_ms.saturating_add(policy.skew_ms);
@@ -162,7 +162,7 @@ impl Invocation {
         }
     }
 
-    fn claim(&mut self, now_us: u64, seal: Option<u64>, out: &mut Vec<Command>) {
+    pub(super) fn claim(&mut self, now_us: u64, seal: Option<u64>, out: &mut Vec<Command>) {
         if let Some(failure) = self.exhausted(seal) {
             return self.write(
                 now_us,
@@ -289,7 +289,7 @@ impl Invocation {
     /// How long the hand-over took that brought this delivery: what the next one will take too. Where nobody knows, or
     /// clocks differ, or a recoverer came much later, it says nothing.
     fn way_here(&self) -> Option<u64> {
-        let Phase::Suspended { at_us, .. } = self.log.as_ref()?.phase else { return None };
+        let Phase::Suspended { at_us, wake: None, .. } = self.log.as_ref()?.phase else { return None };
         let way_us = self.delivery.driver.received_us.checked_sub(at_us)?;
         (way_us / 1000 <= self.delivery.driver.limit_ms / 4).then_some(way_us)
     }

@@ -81,7 +81,7 @@ impl Invocation {
         self.stage = Stage::Finishing;
         out.push(Command::Note(format!("execution {} is left as it was: {failure}", log.id)));
         let so_far = Box::new(log);
-        let kind = Kind::Suspended { saved: None, steps, successor_by_ms: now_us / 1000, so_far };
+        let kind = Kind::Suspended { saved: None, steps, successor_by_ms: now_us / 1000, wake: None, so_far };
         self.write(now_us, self.epoch(), kind, Then::Release(failure), out);
     }
 

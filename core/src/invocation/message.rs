@@ -1,6 +1,6 @@
 //! What goes in and out of an [`Invocation`](super::Invocation).
 
-use crate::log::{Driver, Entry, Origin, Output, Saved, Segment};
+use crate::log::{Driver, Entry, Origin, Output, Saved, Segment, Wake};
 use crate::pace::Policy;
 use crate::{ExecutionId, Failure, Nonce};
 
@@ -68,6 +68,15 @@ pub enum Event {
     StepWanted,
     /// The handler saved its state durably, and stopped.
     Suspended(Snapshot),
+    /// The handler waits for something that is far off, and has stopped; its steps so far tell where it was.
+    Waiting {
+        /// What for.
+        wake: Wake,
+        /// Length of the owner's segment of steps.
+        steps: u64,
+    },
+    /// Whether one of the events has happened that were asked for.
+    Happened(Result<bool, Failure>),
     /// The store did not take the state; the handler has stopped.
     SaveFailed(Failure),
     /// The handler came to its end.
@@ -160,6 +169,13 @@ pub enum Command {
         number: u64,
         /// The entry.
         entry: Box<Entry>,
+        /// Wait so long first.
+        wait_ms: u64,
+    },
+    /// Look whether one of these events has happened → [`Event::Happened`].
+    Look {
+        /// Their names.
+        events: Vec<String>,
         /// Wait so long first.
         wait_ms: u64,
     },

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! arrive ──► run ◄──► save ──► hand over ──► answer
+//!    │        ├─────► wait ──► answer, or hand over
 //!    │        └─────► finish ──► deliver ──► answer
 //!    └── already claimed, finished, incompatible … ──► answer
 //! ```
@@ -14,6 +15,7 @@ mod finish;
 mod message;
 mod run;
 mod save;
+mod wait;
 mod write;
 
 use std::collections::VecDeque;
@@ -60,6 +62,8 @@ enum Stage {
     Sealing { segment: Segment },
     /// It checks a checkpoint before claiming from it.
     Verifying { seal: Option<u64>, passed_over: usize },
+    /// It looks whether an event has happened that the execution waits for: before claiming it, or after leaving it.
+    Looking { events: Vec<String>, is_leaving: bool },
     /// It writes the entry that makes it the owner.
     Claiming { from: Option<(u64, Saved)> },
     /// The handler computes.
@@ -117,6 +121,7 @@ impl Invocation {
             Event::Read(result) => self.read(now_us, result, out),
             Event::Measured(result) => self.measured(now_us, result, out),
             Event::Verified(verdict) => self.verified(now_us, verdict, out),
+            Event::Happened(result) => self.happened(now_us, result, out),
             Event::Wrote(written) => self.wrote(now_us, written, out),
             Event::Alarm => self.alarm(now_us, out),
             Event::HookPassed => self.hook_passed(now_us, out),
@@ -125,6 +130,7 @@ impl Invocation {
             Event::Invoked(result) => self.invoked(now_us, result, out),
             Event::Delivered(result) => self.delivered(now_us, result, out),
             of_handler if self.pending.is_some() => self.deferred.push_back(of_handler),
+            Event::Waiting { wake, steps } => self.waiting(now_us, wake, steps, out),
             Event::StepWanted => self.step_wanted(now_us, out),
             Event::Suspended(snapshot) => self.suspended(now_us, snapshot, out),
             Event::SaveFailed(why) => self.save_failed(now_us, why, out),

@@ -43,6 +43,7 @@ impl Invocation {
             steps: saved.steps,
             saved: Some(saved),
             successor_by_ms: now_us / 1000 + self.delivery.policy.successor_within_ms,
+            wake: None,
             so_far: Box::new(log),
         };
         self.write(now_us, self.epoch(), kind, Then::HandOver, out);

@@ -2,7 +2,7 @@
 
 use super::message::{Command, Written};
 use super::{Invocation, Stage, backoff_ms};
-use crate::log::{Entry, Execution, Kind, Saved};
+use crate::log::{Entry, Execution, Kind, Saved, Wake};
 use crate::{Code, Failure};
 
 /// The entry in flight.
@@ -27,6 +27,10 @@ pub(super) enum Then {
     GoOn(Box<Saved>),
     /// We stopped: invoke the successor.
     HandOver,
+    /// The log has begun: write that it waits, which made it necessary.
+    Wait { wake: Wake, steps: u64 },
+    /// It waits by its log: look whether it has to.
+    Sleep,
     /// We gave the execution back as it was: say why.
     Release(Failure),
     /// It has ended: deliver, or answer.
@@ -97,6 +101,8 @@ impl Invocation {
             }
             Then::Suspend(saved) => self.write_suspended(now_us, *saved, out),
             Then::GoOn(saved) => self.go_on_after_interval(now_us, *saved, out),
+            Then::Wait { wake, steps } => self.waiting(now_us, wake, steps, out),
+            Then::Sleep => self.asleep(out),
             Then::HandOver => self.hand_over(now_us, pending.number, out),
             Then::Release(failure) => self.refuse(failure.code, failure.message, out),
             Then::Conclude => self.conclude(now_us, out),

@@ -72,6 +72,9 @@ pub enum Kind {
         steps: u64,
         /// A successor that has not claimed by then was lost.
         successor_by_ms: u64,
+        /// What it waits for, where it is not to go on at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wake: Option<Wake>,
         /// The fold of everything before this entry, so that a successor reads this entry alone.
         so_far: Box<Execution>,
     },
@@ -116,6 +119,32 @@ impl Kind {
             Self::Cancelled { .. } => "cancelled",
             Self::Delivered { .. } => "delivered",
         }
+    }
+}
+
+/// What an execution that sleeps waits for: whichever comes first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Wake {
+    /// It goes on at this time, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+    /// It goes on once one of these events has happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<String>,
+}
+
+impl Wake {
+    /// What two waits at once wait for.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.at_ms = self.at_ms.into_iter().chain(other.at_ms).min();
+        self.events.extend(other.events);
+        self
+    }
+
+    /// Whether the time has come.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.at_ms.is_some_and(|at_ms| now_ms >= at_ms)
     }
 }
 

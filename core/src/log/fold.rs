@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Driver, Entry, Kind, Origin, Output, Saved};
+use super::entry::{Driver, Entry, Kind, Origin, Output, Saved, Wake};
 use crate::{ExecutionId, Failure, Nonce};
 
 /// How many checkpoints a resume can choose from: the newest, and the one before should it be damaged.
@@ -45,6 +45,9 @@ pub enum Phase {
         successor_by_ms: u64,
         /// When that was written, by the writer's clock in µs since 1970.
         at_us: u64,
+        /// What it waits for, where it is not to go on at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wake: Option<Wake>,
     },
     /// It has its result.
     Completed(Output),
@@ -244,9 +247,13 @@ impl Execution {
                 });
             }
             Kind::Checkpointed { saved } => self.keep(number, saved),
-            Kind::Suspended { saved, steps, successor_by_ms, .. } => {
+            Kind::Suspended { saved, steps, successor_by_ms, wake, .. } => {
                 self.suspended(number, saved.as_ref(), *steps);
-                self.phase = Phase::Suspended { successor_by_ms: *successor_by_ms, at_us: entry.at_us };
+                self.phase = Phase::Suspended {
+                    successor_by_ms: *successor_by_ms,
+                    at_us: entry.at_us,
+                    wake: wake.clone(),
+                };
             }
             Kind::Completed { output, .. } => self.phase = Phase::Completed(output.clone()),
             Kind::Failed { failure, .. } => self.phase = Phase::Failed(failure.clone()),

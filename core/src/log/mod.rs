@@ -13,5 +13,6 @@ mod fold;
 
 pub use entry::{
     Driver, Entry, EntryError, INLINE_LIMIT, Input, Kind, Origin, Output, RESULT_INLINE_LIMIT, Saved, Stored,
+    Wake,
 };
 pub use fold::{Applied, Execution, LogError, Owner, Phase, Segment, Status, Tally, fold};

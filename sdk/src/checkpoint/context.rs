@@ -1,13 +1,19 @@
 //! What a handler is given of its run.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
-use super::frame::Save;
-use super::outcome::Point;
+use limitless_faas_core::log::Wake;
+
+use super::frame::{Parked, Save};
+use super::outcome::{Outcome, Point};
 use super::run::halt;
 use super::session::{Services, Session};
 use super::state::{STATE_POINT, State, StateCodec};
+use crate::wait::Race;
 
 /// A handler's first parameter, if it wants one: its state, its checkpoints, its steps.
 ///
@@ -37,6 +43,44 @@ impl<S> Context<S> {
 
     pub(crate) fn services(&self) -> Option<Arc<dyn Services>> {
         self.session.services()
+    }
+
+    /// Ends the run of a handler that is not async with a wait: it unwinds.
+    pub(crate) fn leave(&self, wake: Wake) -> ! {
+        halt(&self.session, Outcome::Waiting(wake))
+    }
+
+    /// Ends the run with a wait: the returned future never resolves, and the runtime drops the handler.
+    pub(crate) fn park(&self, wake: Wake) -> Parked {
+        self.session.wait(wake);
+        Parked
+    }
+
+    /// Whichever of two is over first. The run ends with a wait once both of them wait.
+    pub(crate) async fn first<A, B>(
+        &self,
+        left: impl Future<Output = A>,
+        right: impl Future<Output = B>,
+    ) -> Race<A, B> {
+        let (mut left, mut right) = (pin!(left), pin!(right));
+        let (mut left_waits, mut right_waits) = (None, None);
+        poll_fn(|cx| {
+            let (polled, wake) = self.session.race(|| left.as_mut().poll(cx));
+            if let Poll::Ready(left) = polled {
+                return Poll::Ready(Race::Left(left));
+            }
+            left_waits = wake.or(left_waits.take());
+            let (polled, wake) = self.session.race(|| right.as_mut().poll(cx));
+            if let Poll::Ready(right) = polled {
+                return Poll::Ready(Race::Right(right));
+            }
+            right_waits = wake.or(right_waits.take());
+            if let (Some(left), Some(right)) = (&left_waits, &right_waits) {
+                self.session.wait(Wake::or(left.clone(), right.clone()));
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// The state of the last checkpoint, or the default. Ask once, at the beginning.

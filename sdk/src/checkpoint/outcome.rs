@@ -15,6 +15,8 @@ pub enum Outcome {
     Returned(Result<Box<RawValue>, ApplicationError>),
     /// The state was written to the sink; the execution can go on from it.
     Suspended(Point),
+    /// The handler waits for something that is far off; it goes on from its last checkpoint and its recorded steps.
+    Waiting(limitless_faas_core::log::Wake),
     /// The handler panicked. Terminal unless the panic came from outside the handler's own logic.
     Panicked {
         /// The panic's message and place.

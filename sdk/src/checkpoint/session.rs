@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
+use limitless_faas_core::log::Wake;
+
 use super::codec::StateReader;
 use super::outcome::Outcome;
 
@@ -55,6 +57,8 @@ pub(crate) struct Inner {
     on_hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
     services: OnceLock<Arc<dyn Services>>,
     ended: Mutex<Option<Outcome>>,
+    /// For each side of a race that is being polled, outermost first, what it waits for.
+    races: Mutex<Vec<Option<Wake>>>,
 }
 
 /// The state behind these locks is valid between any two statements, so a panic elsewhere is no reason to stop.
@@ -80,6 +84,7 @@ impl Session {
             on_hook: OnceLock::new(),
             services: OnceLock::new(),
             ended: Mutex::default(),
+            races: Mutex::default(),
         };
         Session { inner: Arc::new(inner) }
     }
@@ -163,6 +168,21 @@ impl Session {
 
     pub(crate) fn end(&self, outcome: Outcome) {
         lock(&self.inner.ended).get_or_insert(outcome);
+    }
+
+    /// Something of the handler's waits for what is far off: that ends the run, unless it stands in a race.
+    pub(crate) fn wait(&self, wake: Wake) {
+        match lock(&self.inner.races).last_mut() {
+            Some(parked) => *parked = Some(wake),
+            None => self.end(Outcome::Waiting(wake)),
+        }
+    }
+
+    /// Polls one side of a race; answers what it waits for, where it began to.
+    pub(crate) fn race<T>(&self, poll: impl FnOnce() -> T) -> (T, Option<Wake>) {
+        lock(&self.inner.races).push(None);
+        let polled = poll();
+        (polled, lock(&self.inner.races).pop().flatten())
     }
 
     pub(crate) fn take_ended(&self) -> Option<Outcome> {

@@ -47,7 +47,7 @@ impl Drive {
     ) -> Self {
         let of_handler = mpsc::unbounded_channel();
         let vars = incoming.vars.clone();
-        let steps = Steps::new(log.clone(), delivery.nonce, of_handler.0.clone(), vars, incoming.handler);
+        let steps = Steps::new(log.clone(), &delivery, of_handler.0.clone(), vars, incoming.handler);
         Self {
             engine,
             incoming,
@@ -153,6 +153,7 @@ impl Drive {
                     Event::Verified(task.await)
                 });
             }
+            Command::Look { events, wait_ms } => self.look(events, wait_ms),
             Command::Create { number, entry, wait_ms } => self.create(number, *entry, wait_ms),
             Command::Run(given) => self.start(*given),
             Command::Report => self.with_run(Run::report),
@@ -180,6 +181,21 @@ impl Drive {
                 Some(log) => log.entries(from).await,
                 None => Err(no_store()),
             })
+        });
+    }
+
+    fn look(&mut self, events: Vec<String>, wait_ms: u64) {
+        let log = self.log.clone();
+        self.under_way.spawn(async move {
+            pause(wait_ms).await;
+            let Some(log) = log else { return Event::Happened(Err(no_store())) };
+            for event in &events {
+                match log.event(event).await {
+                    Ok(None) => {}
+                    found => return Event::Happened(found.map(|_| true)),
+                }
+            }
+            Event::Happened(Ok(false))
         });
     }
 

@@ -230,6 +230,7 @@ impl Run {
             Outcome::SaveFailed { point, source } => {
                 Event::SaveFailed(save_failure(&point.to_string(), &source))
             }
+            Outcome::Waiting(wake) => Event::Waiting { wake, steps: steps.length() },
             Outcome::Incompatible(what) => unable(Failure::new(
                 Code::Incompatible,
                 super::state::incompatible(self.inner.handler.name, &what.to_string()),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use limitless_faas_core::invocation::{Event, Given};
+use limitless_faas_core::invocation::{Delivery, Event, Given};
 use limitless_faas_core::log::{Saved, Segment};
 use limitless_faas_core::segment::{Record, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
@@ -23,6 +23,8 @@ use crate::handler::HandlerDef;
 pub(crate) struct Steps {
     log: Option<Log>,
     nonce: Nonce,
+    /// Until when this invocation may wait for something itself: it needs the rest to go on and to save.
+    wait_until_ms: u64,
     to: mpsc::UnboundedSender<RunEvent>,
     vars: Vars,
     /// The process's runtime, on which records are appended whatever becomes of the handler.
@@ -76,7 +78,7 @@ impl Services for Steps {}
 impl Steps {
     pub(super) fn new(
         log: Option<Log>,
-        nonce: Nonce,
+        delivery: &Delivery,
         to: mpsc::UnboundedSender<RunEvent>,
         vars: Vars,
         handler: &HandlerDef,
@@ -87,7 +89,8 @@ impl Steps {
             runs_from_the_top: handler.checkpoints.is_empty(),
             is_closed: AtomicBool::new(false),
             log,
-            nonce,
+            nonce: delivery.nonce,
+            wait_until_ms: delivery.deadline_ms.saturating_sub(delivery.driver.limit_ms / 2),
             to,
             vars,
             known: Mutex::default(),
@@ -122,6 +125,32 @@ impl Steps {
     /// The keys that were recorded before and are still to be met again.
     pub(super) fn ahead(&self) -> Vec<String> {
         lock(&self.known).replay.keys().cloned().collect()
+    }
+
+    /// Whether something that is so far off is waited for here, since leaving and coming back would take as long.
+    pub(crate) fn is_near(&self, until_ms: u64) -> bool {
+        const NEAR_MS: u64 = 250;
+        until_ms < self.wait_until_ms && until_ms.saturating_sub(now_us() / 1000) <= NEAR_MS
+    }
+
+    /// The data of an event, where it has happened.
+    pub(crate) async fn event(&self, name: &str) -> Result<Option<String>, Failure> {
+        let log = self.log.as_ref().ok_or_else(no_store)?;
+        let mut wait = Duration::from_millis(5);
+        loop {
+            match log.event(name).await {
+                Err(failure) if failure.code == Code::StoreAway && now_us() / 1000 < self.wait_until_ms => {}
+                Err(failure) => return Err(lock(&self.known).fatal(failure)),
+                found => return found,
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    /// Whether a step of this key ran before and is met again now.
+    pub(crate) fn is_met_again(&self, key: &str) -> bool {
+        lock(&self.known).replay.contains_key(key)
     }
 
     /// The effect failed, and may be tried again under its key.

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     reason = "a benchmark speaks, and may fail"
 )]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use limitless_faas::{Context, Error, Result, State, handler};
+use limitless_faas::{Code, Context, Error, Race, Result, Retry, State, StepOptions, handler};
 use serde::{Deserialize, Serialize};
 
 /// The sum of the squares below `n`, with a pause before each.
@@ -101,6 +101,82 @@ fn append(file: &str, i: u32) -> std::io::Result<u32> {
     let mut file = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
     writeln!(file, "{i}")?;
     Ok(i)
+}
+
+/// Sleeps between two steps.
+#[handler]
+async fn naps(ctx: Context, ms: u64, file: String) -> Result<u64> {
+    ctx.step("before", async || append(&file, 1)).await?;
+    ctx.sleep("nap", Duration::from_millis(ms)).await?;
+    ctx.step("after", async || append(&file, 2)).await?;
+    Ok(ms)
+}
+
+/// [`naps`] in a loop, without async.
+#[handler]
+fn dozes(ctx: Context, times: u32, ms: u64, file: String) -> Result<u32> {
+    let mut slept = 0;
+    #[checkpoint]
+    for i in 0..times {
+        ctx.blocking_step(format!("step-{i}"), || append(&file, i))?;
+        ctx.blocking_sleep(format!("doze-{i}"), Duration::from_millis(ms))?;
+        slept += 1;
+    }
+    Ok(slept)
+}
+
+/// Waits for an event, without end or for a while.
+#[handler]
+async fn awaits(ctx: Context, within_ms: Option<u64>) -> Result<String> {
+    let Some(within_ms) = within_ms else { return ctx.wait_for("word").await };
+    let word = ctx.wait_for_within("word", Duration::from_millis(within_ms)).await?;
+    Ok(word.unwrap_or_else(|| "silence".to_owned()))
+}
+
+/// Two waits against one another; which of them won is remembered.
+#[handler]
+async fn races(ctx: Context, ms: u64) -> Result<String> {
+    let word = ctx.wait_for::<String>("word");
+    let patience = ctx.sleep("patience", Duration::from_millis(ms));
+    let won = match ctx.race("first", word, patience).await? {
+        Race::Left(word) => word?,
+        Race::Right(slept) => {
+            slept?;
+            "silence".to_owned()
+        }
+    };
+    // Comes this way again after what it raced for has happened too.
+    ctx.sleep("afterwards", Duration::from_millis(ms)).await?;
+    Ok(won)
+}
+
+/// Fails twice, with a wait after each that is longer than an invocation has.
+#[handler]
+async fn insists(ctx: Context, wait_ms: u64, file: String) -> Result<u32> {
+    let options = StepOptions::new()
+        .retry(Retry::times(4).first_wait(Duration::from_millis(wait_ms)))
+        .time_limit(Duration::from_secs(5));
+    let tries = || std::fs::read_to_string(&file).map_or(0, |text| text.lines().count());
+    ctx.step_with("insist", options, async || {
+        let tried = u32::try_from(tries())? + 1;
+        append(&file, tried)?;
+        if tried < 3 { Err(Error::msg("not yet")) } else { Ok(tried) }
+    })
+    .await
+}
+
+/// A step that takes `ms` and may run once at most.
+#[handler]
+async fn dares(ctx: Context, ms: u64, file: String) -> Result<u32> {
+    let dared = ctx.step_with("dare", StepOptions::new().at_most_once(), async || {
+        let dared = append(&file, 1)?;
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        Ok::<_, Error>(dared)
+    });
+    match dared.await {
+        Err(error) if error.code() == Some(Code::StepInterrupted) => Ok(0),
+        dared => dared,
+    }
 }
 
 /// Uses one key for two steps.
@@ -219,6 +295,12 @@ fn main() {
         stairs,
         ladder,
         visits,
+        naps,
+        dozes,
+        awaits,
+        races,
+        insists,
+        dares,
         bulky_async,
         stumbles,
         bulky,
