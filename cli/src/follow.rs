@@ -157,7 +157,8 @@ impl<'a> Follow<'a> {
             if let Some(answer) = self.early_answer().await? {
                 return Ok(Ended::Answer(answer));
             }
-            match self.next()? {
+            let has_happened = self.has_happened().await?;
+            match self.next(has_happened)? {
                 Next::Done => break self.settle(watcher).await?,
                 Next::Wait(time) => self.wait(time, watcher).await?,
                 Next::Call => self.act(false, watcher).await?,
@@ -169,7 +170,15 @@ impl<'a> Follow<'a> {
         Ok(Ended::Log(Box::new(history)))
     }
 
-    fn next(&self) -> Result<Next> {
+    /// Whether an event has happened that the execution waits for.
+    async fn has_happened(&self) -> Result<bool> {
+        match &self.seen.history {
+            Some(history) => self.records.has_happened(&history.execution).await,
+            None => Ok(false),
+        }
+    }
+
+    fn next(&self, has_happened: bool) -> Result<Next> {
         let hopeless = self.seen.deliveries.as_ref().and_then(Deliveries::hopeless);
         if let (None, Some(hopeless)) = (&self.seen.history, hopeless) {
             return Err(self.hopeless(hopeless));
@@ -177,6 +186,7 @@ impl<'a> Follow<'a> {
         let situation = Situation {
             execution: self.seen.history.as_ref().map(|history| &history.execution),
             is_owed: self.awaits_delivery && self.seen.history.as_ref().is_some_and(History::is_owed),
+            has_happened,
             in_flight: self.seen.deliveries.as_ref().map(Deliveries::in_flight),
             now_ms: now_us() / 1000,
             quiet_since_ms: self.quiet_since_ms,

@@ -249,7 +249,7 @@ impl History {
 pub(crate) mod samples {
     //! Logs made by hand, for the tests of whatever shows them.
 
-    use limitless_faas_core::log::{Input, Origin, Stored, fold};
+    use limitless_faas_core::log::{Input, Origin, Stored, Wake, fold};
     use limitless_faas_core::{ExecutionId, Nonce};
 
     use super::*;
@@ -334,6 +334,13 @@ pub(crate) mod samples {
             let successor_by_ms = self.at_us / 1000 + 300_000;
             let saved = Some(self.saved(bytes));
             self.write(Kind::Suspended { saved, steps: 0, successor_by_ms, wake: None, so_far })
+        }
+
+        /// It waits, and nobody drives it.
+        pub(crate) fn wait_for(&mut self, wake: Wake) -> &mut Self {
+            let so_far = Box::new(fold(&self.entries).unwrap().unwrap());
+            let successor_by_ms = u64::MAX;
+            self.write(Kind::Suspended { saved: None, steps: 0, successor_by_ms, wake: Some(wake), so_far })
         }
 
         pub(crate) fn complete(&mut self, json: &str) -> &mut Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use limitless_faas_core::log::{Entry, Execution, Stored};
+use limitless_faas_core::log::{Entry, Execution, Phase, Stored};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, Store, StoreError};
 use serde_json::value::RawValue;
@@ -112,6 +112,32 @@ impl Records {
             Code::UnknownExecution => self.unknown(id.as_str()),
             _ => self.unreadable(id, &failure),
         })
+    }
+
+    /// Whether an event has happened that this execution waits for.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn has_happened(&self, execution: &Execution) -> Result<bool> {
+        let Phase::Suspended { wake: Some(wake), .. } = &execution.phase else { return Ok(false) };
+        let log = self.log(&execution.id);
+        for event in &wake.events {
+            let data = retried(|| log.event(event)).await;
+            if data.map_err(|failure| self.unreadable(&execution.id, &failure))?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Records that an event happened to this execution; false where it had happened before.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn record_event(&self, id: &ExecutionId, event: &str, data: &str) -> Result<bool> {
+        let log = self.log(id);
+        let recorded = retried(|| log.record_event(event, data.to_owned())).await;
+        recorded.map_err(|failure| self.unreadable(id, &failure))
     }
 
     /// All executions, in no particular order.

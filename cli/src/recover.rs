@@ -15,6 +15,8 @@ pub struct Situation<'a> {
     pub execution: Option<&'a Execution>,
     /// Whether a receiver is to have the result and does not: until then its end is not the end.
     pub is_owed: bool,
+    /// Whether an event has happened that it waits for.
+    pub has_happened: bool,
     /// Deliveries that the platform works on or has queued; none where we can't see into the platform.
     pub in_flight: Option<usize>,
     /// Now.
@@ -86,6 +88,12 @@ pub fn next(situation: &Situation<'_>, patience: &Patience) -> Next {
     let by_now = |patience: Duration| situation.quiet_since_ms + millis(patience);
     let not_before_ms = match &execution.phase {
         Phase::Owned(owner) => owner.lease_until_ms + millis(patience.skew),
+        Phase::Suspended { wake: Some(_), .. } if situation.has_happened => 0,
+        Phase::Suspended { wake: Some(wake), .. } => match wake.at_ms {
+            Some(at_ms) => at_ms,
+            // Whoever makes the event happen sees to it that it goes on.
+            None => return Next::Wait(LOOK_AGAIN),
+        },
         // Where we see into the platform, we need not wait as long as a stranger must.
         Phase::Suspended { successor_by_ms, .. } if situation.in_flight.is_none() => {
             patience.successor.map_or(*successor_by_ms, |within| by_now(within).min(*successor_by_ms))
@@ -124,6 +132,8 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use limitless_faas_core::log::Wake;
+
     use super::*;
     use crate::history::samples::{BEGIN_US, Scribe, three};
 
@@ -135,6 +145,7 @@ mod tests {
         let situation = Situation {
             execution,
             is_owed,
+            has_happened: false,
             in_flight,
             now_ms,
             quiet_since_ms: now_ms - quiet_ms,
@@ -175,13 +186,46 @@ mod tests {
     }
 
     #[test]
+    fn who_sleeps_is_woken_in_time_and_who_waits_for_an_event_once_it_happened() {
+        let now_ms = BEGIN_MS + 10_000;
+        let decide = |wake: Wake, has_happened| {
+            let execution = Scribe::new().start().wait_for(wake).history().execution;
+            let (execution, quiet_since_ms) = (Some(&execution), now_ms - 9_000);
+            let situation = Situation {
+                execution,
+                is_owed: false,
+                has_happened,
+                in_flight: Some(0),
+                now_ms,
+                quiet_since_ms,
+                attempts: 0,
+            };
+            next(&situation, &Patience::default())
+        };
+        let at = |at_ms| Wake { at_ms: Some(at_ms), events: vec![] };
+        let event = Wake { at_ms: None, events: vec!["word".to_owned()] };
+        assert_eq!(decide(at(now_ms + 300), false), wait_ms(300));
+        assert_eq!(decide(at(now_ms), false), Next::Resume);
+        assert_eq!(decide(event.clone(), false), wait_ms(1000));
+        assert_eq!(decide(event.clone(), true), Next::Resume);
+        assert_eq!(decide(at(now_ms + 300).or(event), true), Next::Resume);
+    }
+
+    #[test]
     fn a_result_that_is_owed_is_delivered() {
         let execution = three().history().execution;
         let (now_ms, quiet_since_ms) = (BEGIN_MS, 0);
         let execution = Some(&execution);
         let decide = |is_owed| {
-            let situation =
-                Situation { execution, is_owed, in_flight: Some(0), now_ms, quiet_since_ms, attempts: 0 };
+            let situation = Situation {
+                execution,
+                is_owed,
+                has_happened: false,
+                in_flight: Some(0),
+                now_ms,
+                quiet_since_ms,
+                attempts: 0,
+            };
             next(&situation, &Patience::default())
         };
         assert_eq!(decide(true), Next::Resume);
@@ -198,6 +242,7 @@ mod tests {
                 let situation = Situation {
                     execution: None,
                     is_owed: false,
+                    has_happened: false,
                     in_flight: Some(0),
                     now_ms,
                     quiet_since_ms,

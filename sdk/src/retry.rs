@@ -49,7 +49,7 @@ impl Retry {
         let wait = doubled.min(self.longest_wait);
         // From the key: the same each time the execution comes this way, and another one for other steps.
         let hash = blake3::hash(format!("{key} {number}").as_bytes());
-        Some(wait - wait / 4 * u32::from(hash.as_bytes()[0]) / 256)
+        Some(wait.saturating_mul(1024 - u32::from(hash.as_bytes()[0])) / 1024)
     }
 }
 

@@ -225,3 +225,29 @@ pub struct Resume {
     #[command(flatten)]
     pub remote: Remote,
 }
+
+/// `cargo faas wake`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas wake                                       every execution of the store whose time has come
+  cargo faas wake --store file:/mnt/faas --apihost https://ow.example        each minute, from cron
+  cargo faas wake 3f2a --event approval --data true     what its handler waits for with ctx.wait_for
+
+An event happens once: its first data stays. Without --apihost and --gateway it invokes on the running
+`cargo faas dev`, and if there is none, on the OpenWhisk of ~/.wskprops.")]
+pub struct Wake {
+    /// The execution: its id, the beginning of it, or `last` [default: all that are due]
+    pub id: Option<String>,
+    /// The event that happened to it
+    #[arg(long, value_name = "NAME", requires = "id")]
+    pub event: Option<String>,
+    /// The event's data: JSON, @FILE, or - for stdin
+    #[arg(long, value_name = "JSON", default_value = "null", requires = "event")]
+    pub data: String,
+    /// The store the handlers are deployed with
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    #[command(flatten)]
+    pub remote: Remote,
+}

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
-pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target};
+pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target, Wake};
 pub use image::{Build, Libc, Make};
 pub use plan::{Calibrate, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
@@ -101,6 +101,8 @@ pub enum Command {
     Cancel(Cancel),
     /// Let an execution go on that was interrupted, crashed or never delivered
     Resume(Resume),
+    /// Let executions go on that slept until now, or make an event happen to one
+    Wake(Wake),
     /// Remove what executions that have ended left in the store
     Gc(Gc),
     /// Pack a workflow into the fewest CPUs that meet its SLO
@@ -178,6 +180,7 @@ mod tests {
             "logs",
             "cancel",
             "resume",
+            "wake",
             "gc",
             "plan",
             "profile",

@@ -18,6 +18,7 @@ mod rollout;
 mod run;
 mod status;
 mod versions;
+mod wake;
 
 use std::sync::Mutex;
 
@@ -90,6 +91,7 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
         Command::Logs(args) => logs::logs(session, args).await,
         Command::Cancel(args) => cancel::cancel(session, args).await,
         Command::Resume(args) => resume::resume(session, args).await,
+        Command::Wake(args) => wake::wake(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
         Command::Plan(args) => plan::plan(session, args),
         Command::Profile(args) => profile::profile(session, args).await,

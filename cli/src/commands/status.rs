@@ -1,6 +1,6 @@
 //! `cargo faas status`: what became of an execution.
 
-use limitless_faas_core::log::Phase;
+use limitless_faas_core::log::{Phase, Wake};
 
 use super::Session;
 use crate::args::Status;
@@ -54,6 +54,7 @@ fn detail(history: &History, now_us: u64) -> String {
             format!(", its lease ends in {}", units::duration(left(owner.lease_until_ms) * 1000))
         }
         Phase::Owned(_) => format!(", but its invocation is lost: cargo faas resume {id}"),
+        Phase::Suspended { wake: Some(wake), .. } => waits(id, wake, left(wake.at_ms.unwrap_or(0))),
         Phase::Suspended { successor_by_ms, .. } if left(*successor_by_ms) > 0 => {
             ", its successor is on its way".to_owned()
         }
@@ -66,6 +67,19 @@ fn detail(history: &History, now_us: u64) -> String {
         Phase::Failed(failure) => format!(": {failure}"),
         Phase::Cancelled { by } => format!(" by {by}"),
     }
+}
+
+/// What an execution that nobody drives waits for.
+fn waits(id: &str, wake: &Wake, left_ms: u64) -> String {
+    let time = wake.at_ms.map(|_| match left_ms {
+        0 => format!("it is due: cargo faas wake {id}"),
+        _ => format!("it sleeps for another {}", units::duration(left_ms * 1000)),
+    });
+    let events = wake.events.iter().map(|event| {
+        let shown = render::printable(event);
+        format!("it waits for event `{shown}`: cargo faas wake {id} --event {shown} --data JSON")
+    });
+    format!(", {}", time.into_iter().chain(events).collect::<Vec<_>>().join(", or "))
 }
 
 #[cfg(test)]

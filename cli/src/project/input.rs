@@ -14,6 +14,24 @@ use crate::suggest;
 /// The reserved parameter that carries control data.
 pub const CONTROL: &str = "$limitless";
 
+/// The text that an argument gives: itself, of a file, or from stdin.
+///
+/// # Errors
+/// Where it can't be read.
+pub fn text_of(argument: &str) -> Result<String> {
+    if argument == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().read_to_string(&mut text);
+        read.context(Exit::Usage, || "failed to read the input from stdin".to_owned())?;
+        return Ok(text);
+    }
+    match argument.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path)
+            .context(Exit::Usage, || format!("failed to read the input from {path}")),
+        None => Ok(argument.to_owned()),
+    }
+}
+
 /// An input: a JSON object whose values are passed on to the letter.
 #[derive(Clone, Debug, Default)]
 pub struct Input(BTreeMap<String, Box<RawValue>>);
@@ -24,20 +42,7 @@ impl Input {
     /// # Errors
     /// Where it can't be read, or is no JSON object.
     pub fn read(argument: &str) -> Result<Self> {
-        let text = match argument {
-            "-" => {
-                let mut text = String::new();
-                let read = std::io::stdin().lock().read_to_string(&mut text);
-                read.context(Exit::Usage, || "failed to read the input from stdin".to_owned())?;
-                text
-            }
-            _ => match argument.strip_prefix('@') {
-                Some(path) => std::fs::read_to_string(path)
-                    .context(Exit::Usage, || format!("failed to read the input from {path}"))?,
-                None => argument.to_owned(),
-            },
-        };
-        Self::parse(&text)
+        Self::parse(&text_of(argument)?)
     }
 
     /// Reads JSON text.

@@ -18,7 +18,7 @@ use crate::suggest;
 use crate::ui::Ui;
 
 pub use build::Profile;
-pub use input::{CONTROL, Input, check};
+pub use input::{CONTROL, Input, check, text_of};
 pub use metadata::Wishes;
 pub use pick::Target;
 
