@@ -49,7 +49,8 @@ impl Retry {
         let wait = doubled.min(self.longest_wait);
         // From the key: the same each time the execution comes this way, and another one for other steps.
         let hash = blake3::hash(format!("{key} {number}").as_bytes());
-        Some(wait.saturating_mul(1024 - u32::from(hash.as_bytes()[0])) / 1024)
+        let drawn = u16::from_le_bytes([hash.as_bytes()[0], hash.as_bytes()[1]]);
+        Some(wait.saturating_mul((4 << 16) - u32::from(drawn)) / (4 << 16))
     }
 }
 
@@ -98,7 +99,7 @@ mod tests {
         let waits: Vec<_> = (1..=5).map(|number| retry.wait_after(number, "k")).collect();
         for (wait, whole_s) in waits.iter().zip([1, 2, 3, 3]) {
             let (wait, whole) = (wait.unwrap(), Duration::from_secs(whole_s));
-            assert!(wait <= whole && wait > whole * 3 / 4 - Duration::from_millis(1), "{waits:?}");
+            assert!(wait <= whole && wait >= whole * 3 / 4, "{waits:?}");
         }
         assert_eq!(waits[4], None);
         assert_ne!(retry.wait_after(1, "k"), retry.wait_after(1, "l"));
