@@ -2,7 +2,7 @@
 
 use limitless_faas_core::calibration::{Calibration, CalibrationError};
 use limitless_faas_core::graph::{Graph, GraphError};
-use limitless_faas_core::plan::Plan;
+use limitless_faas_core::plan::{Plan, Prices};
 use limitless_faas_core::profile::{ProfileError, Profiles};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -70,6 +70,26 @@ pub fn plan(text: &str) -> Result<Plan, PlanError> {
             what: format!("it is {found}, and this program reads {}", Plan::VERSION),
         }),
     }
+}
+
+/// A price table: what the platform charges.
+///
+/// # Errors
+///
+/// [`PlanError`] naming what is wrong.
+pub fn prices(text: &str) -> Result<Prices, PlanError> {
+    let prices: Prices = parse("the price table", text)?;
+    let wrong = |problem: String| PlanError::Format { what: "the price table", problem };
+    let charged = [("gb_second", prices.gb_second), ("ghz_second", prices.ghz_second), ("call", prices.call)];
+    for (field, value) in charged {
+        if !value.is_finite() || value < 0.0 {
+            return Err(wrong(format!("{field} is {value}, and must be zero or more US dollars")));
+        }
+    }
+    if !prices.ghz.is_finite() || prices.ghz <= 0.0 {
+        return Err(wrong(format!("ghz is {}, and must be the clock of one CPU", prices.ghz)));
+    }
+    Ok(prices)
 }
 
 /// The version first: a file of another version need not have the fields of this one.

@@ -135,7 +135,10 @@ proptest! {
         for way in Way::ALL {
             let request = Request::cpus(cpus).with(way);
             let (one, two) = (answer(&workflow, &request), answer(&workflow, &request));
-            recomputes(&expect_plan(one.clone()));
+            let plan = expect_plan(one.clone());
+            recomputes(&plan);
+            let (bound, latency) = (plan.bound.latency_ms, plan.prediction.latency_ms);
+            prop_assert!(bound <= latency + 1e-9, "{}: the bound {bound} is above {latency}", way.name());
             prop_assert_eq!(one, two);
         }
     }

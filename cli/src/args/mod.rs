@@ -17,7 +17,7 @@ use crate::exit;
 
 pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target, Wake};
 pub use image::{Build, Libc, Make};
-pub use plan::{Calibrate, Plan, Profile};
+pub use plan::{Calibrate, Graph, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
 pub use rollout::{Deploy, Remove, Versions};
 
@@ -105,6 +105,8 @@ pub enum Command {
     Wake(Wake),
     /// Remove what executions that have ended left in the store
     Gc(Gc),
+    /// Show a workflow's graph: its stages, or a picture of it
+    Graph(Graph),
     /// Pack a workflow into the fewest CPUs that meet its SLO
     Plan(Plan),
     /// Run a handler alone and record when it computes and when it waits
@@ -182,6 +184,7 @@ mod tests {
             "resume",
             "wake",
             "gc",
+            "graph",
             "plan",
             "profile",
             "calibrate",

@@ -28,6 +28,9 @@ pub struct Plan {
     /// Costs of the target, from `cargo faas calibrate` [default: those of the Chiron paper's cluster]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// What the platform charges: JSON with gb_second, ghz_second, ghz and call [default: the Chiron paper's prices]
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
     /// Meet this latency with the fewest CPUs
     #[arg(long, value_name = "N", conflicts_with_all = ["cpus", "front"])]
     pub slo_ms: Option<f64>,
@@ -35,7 +38,7 @@ pub struct Plan {
     #[arg(long, value_name = "N", conflicts_with = "front")]
     pub cpus: Option<u32>,
     /// Every plan that no other beats in latency, CPUs, memory, wraps and cost
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["strategy", "svg"])]
     pub front: bool,
     /// The share of requests, in percent, that must meet the SLO [default: the mean does]
     #[arg(long, value_name = "P", requires = "slo_ms")]
@@ -44,7 +47,7 @@ pub struct Plan {
     #[arg(long, value_name = "NAME", default_value = "fewest", value_parser = strategy)]
     pub strategy: Strategy,
     /// Lay all strategies side by side
-    #[arg(long, conflicts_with = "front")]
+    #[arg(long, conflicts_with_all = ["front", "strategy", "svg", "out"])]
     pub compare: bool,
     /// Keep the memory of threads apart by protection keys
     #[arg(long)]
@@ -67,6 +70,29 @@ fn strategy(name: &str) -> Result<Strategy, String> {
     let names: Vec<&str> = Strategy::ALL.iter().map(|strategy| strategy.name()).collect();
     let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == name);
     found.ok_or_else(|| format!("the strategies are {}", names.join(", ")))
+}
+
+/// `cargo faas graph`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas graph report.json
+  cargo faas graph order.asl.json --mermaid >> README.md
+  cargo faas graph report.json --dot | dot -Tpdf > report.pdf
+  cargo faas graph report.json --svg report.svg")]
+pub struct Graph {
+    /// The workflow: a graph as JSON, or an Amazon States Language file
+    #[arg(value_name = "GRAPH.json|FILE.asl.json")]
+    pub workflow: PathBuf,
+    /// Print it for a Mermaid block
+    #[arg(long, conflicts_with_all = ["dot", "json"])]
+    pub mermaid: bool,
+    /// Print it in Graphviz's language
+    #[arg(long, conflicts_with = "json")]
+    pub dot: bool,
+    /// Draw it
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `cargo faas profile`

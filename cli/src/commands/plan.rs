@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use limitless_faas_core::calibration::Calibration;
-use limitless_faas_core::plan::Plan as Made;
+use limitless_faas_core::graph::Graph;
+use limitless_faas_core::plan::{Plan as Made, Prices};
 use limitless_faas_planner::predict::quantiles;
 use limitless_faas_planner::{
     Answer, Goal, Request, Strategy, Workflow, explain, front, partition::DRAWS, plan as search, read,
@@ -49,16 +50,13 @@ pub(super) fn plan(session: &Session, args: &Plan) -> Result<()> {
     if session.ui.is_json() {
         return session.ui.print_json(&summary(&found));
     }
-    let prose = explain::prose(&found).map_err(bad)?;
+    let prose = explain::prose(&found, &request).map_err(bad)?;
     let table = explain::table(&found).map_err(bad)?;
     session.ui.print(&format!("{prose}\n{}", table.trim_end()))
 }
 
 fn open(session: &Session, args: &Plan) -> Result<Workflow> {
-    let text = text_of(&args.workflow, "the workflow")?;
-    let name = args.workflow.file_name().and_then(|name| name.to_str()).unwrap_or("workflow");
-    let name = name.trim_end_matches(".json").trim_end_matches(".asl");
-    let graph = read::graph(name, &text).map_err(bad)?;
+    let graph = graph_of(&args.workflow)?;
     let profiles = read::profiles(&text_of(&args.profiles, "the profiles")?).map_err(bad)?;
     let calibration = if let Some(path) = &args.calibration {
         read::calibration(&text_of(path, "the calibration")?).map_err(bad)?
@@ -69,12 +67,20 @@ fn open(session: &Session, args: &Plan) -> Result<Workflow> {
     Workflow::new(&graph, &profiles, &calibration).map_err(bad)
 }
 
+/// The graph in a file; one in the States Language is called after its file.
+pub(super) fn graph_of(path: &Path) -> Result<Graph> {
+    let text = text_of(path, "the workflow")?;
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("workflow");
+    let name = name.trim_end_matches(".json").trim_end_matches(".asl");
+    read::graph(name, &text).map_err(bad)
+}
+
 fn text_of(path: &Path, what: &str) -> Result<String> {
     std::fs::read_to_string(path)
         .context(Exit::Usage, || format!("failed to read {what} from {}", path.display()))
 }
 
-fn bad(error: impl std::error::Error) -> Error {
+pub(super) fn bad(error: impl std::error::Error) -> Error {
     Error::usage(error.to_string())
 }
 
@@ -93,8 +99,14 @@ fn request(args: &Plan) -> Result<Request> {
         quantile: args.percentile.map(|percent| percent / 100.0),
         keys: args.keys,
         time_budget: Some(args.time_budget),
+        prices: prices(args)?,
         ..Request::slo(1.0)
     })
+}
+
+fn prices(args: &Plan) -> Result<Prices> {
+    let Some(path) = &args.prices else { return Ok(Prices::default()) };
+    read::prices(&text_of(path, "the price table")?).map_err(bad)
 }
 
 fn knows_quantiles(plan: &Made) -> bool {
@@ -157,6 +169,7 @@ fn show_front(session: &Session, args: &Plan, workflow: &Workflow) -> Result<()>
         sandbox_mb: args.memory,
         keys: args.keys,
         time_budget: Some(args.time_budget),
+        prices: prices(args)?,
         ..Request::slo(1.0)
     };
     let mut plans = front(workflow, &request).map_err(bad)?;

@@ -4,6 +4,8 @@
 //! sampled there says when the function waits; how long it waits in all is its latency without its CPU time, which
 //! the kernel counts exactly, so that sampled waits are scaled to that.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt as _;
@@ -115,16 +117,17 @@ impl Running {
         let body = body(handler, input);
         let stop = Arc::new(AtomicBool::new(false));
         let pid = self.child.id();
-        let before = cpu_ms(pid);
+        let before = threads_ms(pid);
         let begun = Instant::now();
         let watching = Arc::clone(&stop);
         let watcher = std::thread::spawn(move || watch(pid, begun, &watching));
         let answer = client.post(&self.url).json(&body).send().await;
         let latency_ms = begun.elapsed().as_secs_f64() * 1e3;
         stop.store(true, Ordering::Relaxed);
-        let looks =
+        let (looks, mut after) =
             watcher.join().map_err(|_| Error::bug("the watcher of a function's threads ended early"))?;
-        let cpu_ms = (cpu_ms(pid) - before).max(0.0);
+        after.extend(threads_ms(pid));
+        let cpu_ms = spent_ms(&before, &after);
         let unreachable = || format!("failed to call {handler}");
         let text =
             answer.context(Exit::Platform, unreachable)?.text().await.context(Exit::Platform, unreachable)?;
@@ -167,29 +170,38 @@ fn body(handler: &str, input: &Input) -> Value {
     })
 }
 
-/// CPU time of all threads of a process.
-fn cpu_ms(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let nanoseconds = tasks.filter_map(|task| {
-        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-        text.split_whitespace().next()?.parse::<f64>().ok()
-    });
-    nanoseconds.sum::<f64>() / 1e6
+/// CPU time of every thread of a process.
+fn threads_ms(pid: u32) -> BTreeMap<OsString, f64> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| Some((thread.file_name(), thread_ms(&thread.path())?))).collect()
 }
 
-/// Whether any thread wanted a CPU, at each look.
-fn watch(pid: u32, begun: Instant, stop: &AtomicBool) -> Vec<(f64, bool)> {
-    let mut looks = Vec::new();
+/// CPU time of one thread, which may have ended meanwhile.
+fn thread_ms(thread: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+    Some(text.split_whitespace().next()?.parse::<f64>().ok()? / 1e6)
+}
+
+/// What all threads computed, also those that began or ended in between.
+fn spent_ms(before: &BTreeMap<OsString, f64>, after: &BTreeMap<OsString, f64>) -> f64 {
+    after.iter().map(|(thread, ms)| (ms - before.get(thread).unwrap_or(&0.0)).max(0.0)).sum()
+}
+
+/// Whether any thread wanted a CPU, at each look, and the last that was seen of each thread's CPU time.
+fn watch(pid: u32, begun: Instant, stop: &AtomicBool) -> (Vec<(f64, bool)>, BTreeMap<OsString, f64>) {
+    let (mut looks, mut spent) = (Vec::new(), BTreeMap::new());
     while !stop.load(Ordering::Relaxed) {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let mut wants =
-            tasks.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
-        // The state stands after the name, which may hold anything but ends with the last bracket.
-        let wants = wants.any(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('R')));
+        let mut wants = false;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The state stands after the name, which may hold anything but ends with the last bracket.
+            wants |= stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('R'));
+            spent.extend(thread_ms(&thread.path()).map(|ms| (thread.file_name(), ms)));
+        }
         looks.push((begun.elapsed().as_secs_f64() * 1e3, wants));
         std::thread::sleep(SAMPLE);
     }
-    looks
+    (looks, spent)
 }
 
 /// From the first look that saw nobody compute to the next that saw somebody.
@@ -307,7 +319,7 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
             runs.len()
         ));
     }
-    let mut profiles = Profiles::new(std::collections::BTreeMap::new());
+    let mut profiles = Profiles::new(BTreeMap::new());
     if let Some(path) = args.out.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path)
             .context(Exit::Usage, || format!("failed to read {}", path.display()))?;
@@ -352,6 +364,14 @@ mod tests {
         let looks = [(0.1, true), (0.5, false), (0.8, false), (2.0, true), (3.0, false)];
         assert_eq!(waits(&looks, 4.0), [(0.5, 1.5), (3.0, 1.0)]);
         assert!(waits(&[(0.1, true)], 1.0).is_empty());
+    }
+
+    #[test]
+    fn threads_that_end_are_counted() {
+        let times = |threads: &[(&str, f64)]| threads.iter().map(|&(id, ms)| (id.into(), ms)).collect();
+        let (before, after) =
+            (times(&[("1", 5.0), ("2", 1.0)]), times(&[("1", 7.0), ("2", 1.0), ("3", 4.0)]));
+        assert!((spent_ms(&before, &after) - 6.0).abs() < 1e-9);
     }
 
     #[test]

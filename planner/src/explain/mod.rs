@@ -1,5 +1,6 @@
 //! A plan in words, as a table, and as a picture.
 
+pub mod graph;
 mod picture;
 mod prose;
 mod svg;

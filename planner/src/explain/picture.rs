@@ -277,6 +277,14 @@ fn gantt(svg: &mut Svg, plan: &Plan, drawn: &Schedule, top: f64) -> f64 {
     let x = |ms: f64| left + ms * scale;
     let style = format!(r#"font-weight="600" fill="{SOFT}""#);
     svg.text((MARGIN, top), 14.0, Anchor::Start, &style, "predicted timeline");
+    let legend = format!(r#"fill="{SOFT}""#);
+    svg.text(
+        (MARGIN + 160.0, top),
+        12.0,
+        Anchor::Start,
+        &legend,
+        "dotted: starting and calling; a bar for each thread",
+    );
     let rows = rows(plan, drawn);
     let shown = rows.len().min(MOST_ROWS);
     let height: f64 = rows.iter().take(shown).map(Row::height).sum();

@@ -6,26 +6,27 @@ use limitless_faas_core::plan::{Plan, Start};
 
 use super::{counted, handlers, list, plural, word};
 use crate::error::PlanError;
-use crate::partition::{Answer, Infeasible, Request, Strategy, plan as search};
+use crate::partition::{Answer, Goal, Infeasible, Request, Strategy, plan as search};
 use crate::predict::{Schedule, schedule};
 use crate::workflow::Workflow;
 
 /// Stages described one by one, at most; wraps and processes likewise.
 const MOST: usize = 8;
 
-/// Which wrap holds what and why, where the time goes, how far from the bound, what one CPU less would cost.
+/// Which wrap holds what and why, where the time goes, how far from the bound, what one CPU less would cost under
+/// the same request.
 ///
 /// # Errors
 ///
 /// [`PlanError`] where the plan contradicts itself.
-pub fn prose(plan: &Plan) -> Result<String, PlanError> {
+pub fn prose(plan: &Plan, request: &Request) -> Result<String, PlanError> {
     let drawn = schedule(plan)?;
     let mut text = headline(plan);
     text.push_str(&wraps(plan));
     text.push_str(&stages(plan, &drawn));
     text.push_str(&distance(plan));
     if plan.strategy == Strategy::Fewest.name() {
-        text.push_str(&one_less(plan)?);
+        text.push_str(&one_less(plan, request)?);
     }
     Ok(text)
 }
@@ -152,12 +153,12 @@ fn distance(plan: &Plan) -> String {
     text
 }
 
-fn one_less(plan: &Plan) -> Result<String, PlanError> {
+fn one_less(plan: &Plan, request: &Request) -> Result<String, PlanError> {
     let Some(fewer) = plan.prediction.cpus.checked_sub(1).filter(|&cpus| cpus > 0) else {
         return Ok(String::new());
     };
     let workflow = Workflow::new(&plan.graph, &plan.profiles, &plan.calibration)?;
-    let request = Request { prices: plan.prices, ..Request::cpus(fewer) };
+    let request = Request { goal: Goal::Cpus(fewer), quantile: None, ..request.clone() };
     // Constraints that one CPU less can't satisfy are an answer too.
     let Ok(Answer::Plan(other)) = search(&workflow, &request) else {
         return Ok("One CPU less is not possible with these constraints.\n".to_owned());
