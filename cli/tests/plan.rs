@@ -5,7 +5,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Ended, faas, workspace};
+use common::{Ended, Sample, faas, workspace};
 use serde_json::{Value, json};
 
 /// The published workflows with an SLO that each can meet.
@@ -160,4 +160,36 @@ fn a_graph_is_shown_in_every_form() {
     assert!(show(&["--dot"]).expect(0).stdout.starts_with("digraph \"finra-50\" {"));
     assert_eq!(show(&["--json"]).expect(0).json()["graph"]["nodes"].as_array().unwrap().len(), 51);
     show(&["--mermaid", "--dot"]).expect(2);
+}
+
+#[test]
+fn what_is_measured_here_can_be_planned() {
+    let sample = Sample::new("measured");
+    let place = |name: &str| sample.project().join(name).display().to_string();
+    let (profiles, costs) = (place("profiles.json"), place("calibration.json"));
+    let input = r#"{"n": 5, "pause_ms": 20}"#;
+    let told =
+        sample.run(&["profile", "slow", "--input", input, "--runs", "3", "--out", &profiles]).expect(0);
+    assert!(told.stderr.contains("waits"), "{}", told.stderr);
+    sample
+        .run(&["profile", "says", "--input", r#"{"line": "x"}"#, "--runs", "3", "--out", &profiles])
+        .expect(0);
+    let failed = sample.run(&["profile", "fails", "--runs", "3", "--out", &profiles]).expect(1);
+    assert!(failed.stderr.contains("no luck today"), "{}", failed.stderr);
+    let read: Value = serde_json::from_str(&std::fs::read_to_string(&profiles).unwrap()).unwrap();
+    let handlers = read["handlers"].as_object().unwrap();
+    assert_eq!(handlers.keys().collect::<Vec<_>>(), ["says", "slow"], "one that fails is not recorded");
+    // It sleeps 100 ms, and a sleeping thread computes nothing, however busy the machine is.
+    let blocks = handlers["slow"]["blocks"].as_array().unwrap();
+    let waited: f64 = blocks.iter().map(|block| block["duration_ms"].as_f64().unwrap()).sum();
+    assert!(waited >= 90.0, "{blocks:?}");
+
+    sample.run(&["calibrate", "--runs", "5", "--out", &costs]).expect(0);
+    let graph = sample.project().join("graph.json");
+    let two =
+        r#"{"version":1,"name":"two","nodes":[{"name":"a","handler":"slow"},{"name":"b","handler":"says"}]}"#;
+    std::fs::write(&graph, two).unwrap();
+    let made = plan(&graph, Path::new(&profiles), &["--calibration", &costs, "--cpus", "1", "--json"]);
+    let made = made.expect(0).json();
+    assert!(made["predicted_ms"].as_f64().unwrap() >= 100.0, "{made}");
 }
