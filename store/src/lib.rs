@@ -43,6 +43,7 @@ mod memory;
 #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 mod object;
 mod open;
+pub mod pieces;
 #[cfg(feature = "remote")]
 mod probe;
 #[cfg(feature = "redis")]
@@ -64,6 +65,7 @@ pub use folder::FolderStore;
 pub use key::{Key, KeyError};
 pub use log::Log;
 pub use memory::MemoryStore;
+pub use pieces::Pieces;
 pub use open::{feature, open, open_with, open_with_faults};
 #[cfg(feature = "remote")]
 pub use probe::probe;

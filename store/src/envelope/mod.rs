@@ -73,6 +73,11 @@ pub enum EnvelopeError {
 impl EnvelopeError {
     /// Whether the checkpoint itself is bad, so that an earlier one should be tried; not a failure of reading it.
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Io(_) | Self::NoZstd | Self::Flaw(EnvelopeFlaw::Format { .. }))
+        match self {
+            // A store that verifies what it reads says so of bytes that are not what was written.
+            Self::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+            Self::NoZstd | Self::Flaw(EnvelopeFlaw::Format { .. }) => false,
+            _ => true,
+        }
     }
 }

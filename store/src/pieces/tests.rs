@@ -1,0 +1,125 @@
+//! What changed moves, what did not does not, and nothing damaged is given out.
+
+use std::io::Write;
+
+use super::*;
+use crate::MemoryStore;
+
+fn key(name: &str) -> Key {
+    Key::new(&format!("e/{name}")).unwrap()
+}
+
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn pieces() -> (MemoryStore, Pieces) {
+    let store = MemoryStore::new();
+    (store.clone(), Pieces::new(Arc::new(store), key("packs")))
+}
+
+async fn write(pieces: &Pieces, name: &str, base: Option<&Written>, head: &[u8], state: &[u8]) -> Written {
+    let mut writer = pieces.write(&key(name), base.map(|base| &base.manifest)).await.unwrap();
+    writer.write_all(head).unwrap();
+    writer.cut().unwrap();
+    for part in state.chunks(100_000) {
+        writer.write_all(part).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+async fn read(pieces: &Pieces, name: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pieces.open(&key(name)).await.unwrap().unwrap().read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn of_a_hundred_pieces_one_that_changed_moves() {
+    let (_, pieces) = pieces();
+    let mut state = noise(1, 100 * PIECE_BYTES + 17);
+    let first = write(&pieces, "1", None, b"head", &state).await;
+    assert_eq!(first.len_bytes, state.len() as u64 + 4);
+    state[50 * PIECE_BYTES + 3] ^= 1;
+    // The head has another length, and shifts nothing.
+    let second = write(&pieces, "2", Some(&first), b"another head", &state).await;
+    assert!(second.moved_bytes < 2 * PIECE_BYTES as u64, "{} bytes moved", second.moved_bytes);
+    assert_eq!(read(&pieces, "2").await.unwrap(), [b"another head", &state[..]].concat());
+    state[50 * PIECE_BYTES + 3] ^= 1;
+    assert_eq!(read(&pieces, "1").await.unwrap(), [b"head", &state[..]].concat());
+}
+
+#[tokio::test]
+async fn blobs_of_any_length_read_back_from_anywhere() {
+    let (_, pieces) = pieces();
+    for len in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
+        let (name, state) = (format!("of-{len}"), noise(len as u64, len));
+        write(&pieces, &name, None, b"", &state).await;
+        assert_eq!(read(&pieces, &name).await.unwrap(), state);
+        let mut reader = pieces.open(&key(&name)).await.unwrap().unwrap();
+        assert_eq!(reader.len_bytes(), len as u64);
+        reader.seek(io::SeekFrom::Start(len as u64 / 2)).unwrap();
+        let mut half = Vec::new();
+        reader.read_to_end(&mut half).unwrap();
+        assert_eq!(half, state[len / 2..]);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_needs_is_not_carried_along_for_ever() {
+    let (_, pieces) = pieces();
+    let mut last = write(&pieces, "0", None, b"", &noise(0, 8 * PIECE_BYTES)).await;
+    for number in 1..40 {
+        // Half of it is new each time.
+        let state = [noise(number, 4 * PIECE_BYTES), noise(number - 1, 4 * PIECE_BYTES)].concat();
+        last = write(&pieces, &number.to_string(), Some(&last), b"", &state).await;
+        assert!(last.manifest.packed_bytes() <= 3 * last.len_bytes, "{last:?}");
+        assert_eq!(read(&pieces, &number.to_string()).await.unwrap(), state);
+    }
+}
+
+#[tokio::test]
+async fn damage_is_found_wherever_it_is() {
+    let (store, pieces) = pieces();
+    write(&pieces, "1", None, b"head", &noise(1, 3 * PIECE_BYTES)).await;
+    let (pack, manifest) = (key("packs/1"), key("1"));
+    for damaged in [&pack, &manifest] {
+        let whole = store.read(damaged).await.unwrap().unwrap();
+        let mut flipped = whole.to_vec();
+        flipped[whole.len() / 2] ^= 1;
+        for bad in [flipped, whole[..whole.len() - 1].to_vec()] {
+            store.delete(damaged).await.unwrap();
+            store.create(damaged, bad.into()).await.unwrap();
+            match pieces.open(&manifest).await {
+                Ok(Some(mut reader)) => {
+                    let error = reader.read_to_end(&mut Vec::new()).unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+                }
+                opened => assert!(opened.is_err_and(|error| error.to_string().contains("damaged"))),
+            }
+        }
+        store.delete(damaged).await.unwrap();
+        store.create(damaged, whole).await.unwrap();
+    }
+    store.delete(&pack).await.unwrap();
+    let error = read(&pieces, "1").await.unwrap_err();
+    assert!(error.to_string().contains("pack 1 is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plain_blob_is_told_from_a_manifest() {
+    let (store, pieces) = pieces();
+    write(&pieces, "1", None, b"", &noise(1, 10)).await;
+    store.create(&key("plain"), "bytes".into()).await.unwrap();
+    for (name, is_manifest) in [("1", true), ("plain", false)] {
+        let blob = store.read_blob(&key(name)).await.unwrap().unwrap();
+        let mut read = Vec::new();
+        match pieces.open_if_manifest(blob, &key(name)).await.unwrap() {
+            Ok(mut reader) => reader.read_to_end(&mut read).unwrap(),
+            Err(mut blob) => blob.read_to_end(&mut read).unwrap(),
+        };
+        assert_eq!(read == b"bytes", !is_manifest);
+    }
+}

@@ -1,0 +1,173 @@
+//! Cutting a blob into pieces, and writing those that are new.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::PIECE_BYTES;
+use super::manifest::{Manifest, Pack, Piece};
+use crate::{BlobWriter, StoreError};
+
+/// A blob that would be read from more packs than this is written anew.
+const MOST_PACKS: usize = 64;
+
+/// A blob being written in pieces; blocking, as every [`BlobWriter`]. Nothing is visible until [`finish`](PiecesWriter::finish).
+pub struct PiecesWriter {
+    manifest_out: Box<dyn BlobWriter>,
+    pack_out: Box<dyn BlobWriter>,
+    known: HashMap<[u8; 32], Piece>,
+    manifest: Manifest,
+    /// This blob's own pack among those of the manifest.
+    own: u32,
+    pack_len: u64,
+    piece: Vec<u8>,
+    compresses: bool,
+}
+
+/// A blob in pieces that is durable.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The length of the blob.
+    pub len_bytes: u64,
+    /// How many bytes were written for it: new pieces and the manifest.
+    pub moved_bytes: u64,
+    /// What the next blob is to be compared with.
+    pub manifest: Arc<Manifest>,
+}
+
+impl PiecesWriter {
+    pub(super) fn new(
+        manifest_out: Box<dyn BlobWriter>,
+        pack_out: Box<dyn BlobWriter>,
+        name: &str,
+        base: Option<&Arc<Manifest>>,
+        compresses: bool,
+    ) -> Self {
+        // What nobody needs any more must not be kept, and carried along, for ever.
+        let is_worthwhile = |base: &&Arc<Manifest>| {
+            base.packs.len() < MOST_PACKS && base.packed_bytes() <= 2 * base.len_bytes()
+        };
+        let base = base.filter(is_worthwhile);
+        let known = base.map(|base| base.pieces.iter().map(|piece| (piece.hash, *piece)).collect());
+        let mut packs = base.map(|base| base.packs.clone()).unwrap_or_default();
+        let own = u32::try_from(packs.len()).unwrap_or(u32::MAX);
+        packs.push(Pack { name: name.to_owned(), len_bytes: 0 });
+        Self {
+            manifest_out,
+            pack_out,
+            known: known.unwrap_or_default(),
+            manifest: Manifest { packs, pieces: Vec::new() },
+            own,
+            pack_len: 0,
+            piece: Vec::with_capacity(PIECE_BYTES),
+            compresses,
+        }
+    }
+
+    /// Ends the piece here: after a part whose length varies, so that what follows is cut as it was the last time.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn cut(&mut self) -> io::Result<()> {
+        let piece = std::mem::take(&mut self.piece);
+        let added = if piece.is_empty() { Ok(()) } else { self.add(&piece) };
+        self.piece = piece;
+        self.piece.clear();
+        added
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let hash = *blake3::hash(bytes).as_bytes();
+        if let Some(piece) = self.known.get(&hash) {
+            self.manifest.pieces.push(*piece);
+            return Ok(());
+        }
+        let compressed = if self.compresses { compressed(bytes) } else { None };
+        let stored = compressed.as_deref().unwrap_or(bytes);
+        self.pack_out.write_all(stored)?;
+        let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let piece = Piece {
+            hash,
+            pack: self.own,
+            at: self.pack_len,
+            stored: len(stored.len()),
+            len: len(bytes.len()),
+        };
+        self.pack_len += stored.len() as u64;
+        self.known.insert(hash, piece);
+        self.manifest.pieces.push(piece);
+        Ok(())
+    }
+
+    /// Makes the blob durable and visible under its key.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::finish`].
+    pub fn finish(mut self) -> Result<Written, StoreError> {
+        self.cut().map_err(|error| write_error(&error))?;
+        if self.pack_len > 0 {
+            self.pack_out.finish()?;
+        }
+        if let Some(own) = self.manifest.packs.last_mut() {
+            own.len_bytes = self.pack_len;
+        }
+        let manifest = self.manifest.without_unused_packs();
+        let bytes = manifest.to_bytes();
+        self.manifest_out.write_all(&bytes).map_err(|error| write_error(&error))?;
+        self.manifest_out.finish()?;
+        let moved_bytes = self.pack_len + bytes.len() as u64;
+        Ok(Written { len_bytes: manifest.len_bytes(), moved_bytes, manifest: Arc::new(manifest) })
+    }
+}
+
+impl Manifest {
+    /// Packs of which no piece is left are not to be looked for.
+    fn without_unused_packs(self) -> Self {
+        let mut new_number = HashMap::new();
+        let mut packs = Vec::new();
+        let mut pieces = self.pieces;
+        for piece in &mut pieces {
+            piece.pack = *new_number.entry(piece.pack).or_insert_with(|| {
+                packs.extend(self.packs.get(piece.pack as usize).cloned());
+                u32::try_from(packs.len() - 1).unwrap_or(u32::MAX)
+            });
+        }
+        Self { packs, pieces }
+    }
+}
+
+/// The piece compressed, if that saves an eighth or more.
+#[cfg(feature = "zstd")]
+fn compressed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let compressed = zstd::bulk::compress(bytes, 1).ok()?;
+    (compressed.len() < bytes.len() - bytes.len() / 8).then_some(compressed)
+}
+
+#[cfg(not(feature = "zstd"))]
+fn compressed(_: &[u8]) -> Option<Vec<u8>> {
+    None
+}
+
+fn write_error(error: &io::Error) -> StoreError {
+    StoreError::unknown_outcome(error.to_string())
+}
+
+impl Write for PiecesWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A whole piece need not be copied.
+        if self.piece.is_empty() && bytes.len() >= PIECE_BYTES {
+            self.add(&bytes[..PIECE_BYTES])?;
+            return Ok(PIECE_BYTES);
+        }
+        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        if self.piece.len() == PIECE_BYTES {
+            self.cut()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
