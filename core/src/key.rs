@@ -3,6 +3,7 @@
 //! ```text
 //! executions/<id>/log/00000000            the numbered, create-once entries
 //!                /checkpoints/<name>      immutable checkpoint blobs
+//!                /packs/<name>            pieces of large checkpoints, where the store is over a network
 //!                /segments/<epoch>-<nonce> results of steps, appended by one owner
 //!                /input  /result          JSON too large for a log entry
 //!                /events/<hash>           what executions wait for, each created once
@@ -43,6 +44,11 @@ pub fn event(id: &ExecutionId, name: &str) -> String {
 /// A checkpoint blob; `name` comes from [`checkpoint_name`].
 pub fn checkpoint(id: &ExecutionId, name: &str) -> String {
     format!("{EXECUTIONS}/{id}/checkpoints/{name}")
+}
+
+/// The folder of the packs that hold pieces of large checkpoints.
+pub fn packs(id: &ExecutionId) -> String {
+    format!("{EXECUTIONS}/{id}/packs")
 }
 
 /// A checkpoint's name: who wrote it, its place among that delivery's, and the attempt to store it, so that it is never

@@ -12,6 +12,8 @@ pub enum StoreErrorKind {
     Retry,
     /// It will fail again until a person changes something, such as a permission.
     Terminal,
+    /// What the store holds is not what was written: parts of a value are missing or changed.
+    Damaged,
     /// The store is full. Nothing is left of the failed write; trying again helps once there is space.
     Full,
     /// The value is over a size limit.
@@ -108,6 +110,7 @@ impl From<StoreError> for io::Error {
             StoreErrorKind::NotSupported => io::ErrorKind::Unsupported,
             StoreErrorKind::Conflict => io::ErrorKind::AlreadyExists,
             StoreErrorKind::Invalid => io::ErrorKind::InvalidInput,
+            StoreErrorKind::Damaged => io::ErrorKind::InvalidData,
             StoreErrorKind::Retry | StoreErrorKind::Terminal => io::ErrorKind::Other,
         };
         Self::new(kind, error)

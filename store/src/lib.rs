@@ -10,6 +10,8 @@
 //! | `memory:` | [`MemoryStore`]: this process only, for tests |
 //! | `s3://…`, `gs://…`, `azure://…`, `redis://…` | stores over a network, each behind the feature of its name |
 //!
+//! [`Pieces`] writes of a large blob only what the one before it has not.
+//!
 //! [`open`] turns a URL into a store; [`open_with_faults`] wraps it so that it fails on purpose, reproducibly.
 //!
 //! ```
@@ -27,7 +29,11 @@
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
-    allow(dead_code, reason = "what the stores over a network have in common, in a build without any")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what the stores over a network have in common, in a build without any"
+    )
 )]
 mod address;
 mod blob;
@@ -51,7 +57,11 @@ mod redis;
 #[cfg(feature = "remote")]
 #[cfg_attr(
     not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
-    allow(dead_code, reason = "what the stores over a network have in common, in a build without any")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what the stores over a network have in common, in a build without any"
+    )
 )]
 mod remote;
 mod settings;
@@ -65,8 +75,8 @@ pub use folder::FolderStore;
 pub use key::{Key, KeyError};
 pub use log::Log;
 pub use memory::MemoryStore;
-pub use pieces::Pieces;
 pub use open::{feature, open, open_with, open_with_faults};
+pub use pieces::Pieces;
 #[cfg(feature = "remote")]
 pub use probe::probe;
 pub use settings::{SETTINGS, Settings};

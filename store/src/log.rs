@@ -1,6 +1,7 @@
 //! The execution log on top of a store: read, create, cancel.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use limitless_faas_core::invocation::Written;
@@ -53,10 +54,15 @@ impl Log {
     /// As [`Log::entry`].
     pub async fn entries(&self, from: u64) -> Result<Vec<Entry>, Failure> {
         let mut entries = Vec::new();
-        while let Some(entry) = self.entry(from + entries.len() as u64).await? {
+        loop {
+            let next = from + entries.len() as u64;
+            // Two at once: whoever reads the last entry has to see that none follows, and a round trip may be long.
+            let (entry, following) = both(self.entry(next), self.entry(next + 1)).await;
+            let Some(entry) = entry? else { return Ok(entries) };
             entries.push(entry);
+            let Some(following) = following? else { return Ok(entries) };
+            entries.push(following);
         }
-        Ok(entries)
     }
 
     /// The state of the execution, or none where it has no log.
@@ -224,11 +230,38 @@ impl Log {
     }
 }
 
+/// Both outcomes, once both are there.
+async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (std::pin::pin!(a), std::pin::pin!(b));
+    let (mut of_a, mut of_b) = (None, None);
+    std::future::poll_fn(|cx| {
+        if of_a.is_none()
+            && let Poll::Ready(outcome) = a.as_mut().poll(cx)
+        {
+            of_a = Some(outcome);
+        }
+        if of_b.is_none()
+            && let Poll::Ready(outcome) = b.as_mut().poll(cx)
+        {
+            of_b = Some(outcome);
+        }
+        match (of_a.take(), of_b.take()) {
+            (Some(a), Some(b)) => Poll::Ready((a, b)),
+            (a, b) => {
+                (of_a, of_b) = (a, b);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
 /// A store's error as the protocol knows it: worth another try, or not before somebody mends something.
 pub fn failure(error: &StoreError) -> Failure {
     let code = match error.kind() {
         StoreErrorKind::Retry | StoreErrorKind::Full => Code::StoreAway,
         StoreErrorKind::Conflict => Code::AlreadyClaimed,
+        StoreErrorKind::Damaged => Code::Damaged,
         _ => Code::NotConfigured,
     };
     Failure::new(code, error.to_string())

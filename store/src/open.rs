@@ -41,7 +41,7 @@ pub fn open_with(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, Store
 }
 
 /// A store of others, if this build has one of that scheme.
-#[cfg(feature = "remote")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis"))]
 fn open_remote(scheme: &str, url: &str, settings: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
     #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     use crate::object::Bucket;
@@ -68,7 +68,7 @@ fn remote(objects: impl crate::remote::Objects, address: &crate::address::Addres
     Arc::new(crate::remote::Remote::new(objects, address.shown()))
 }
 
-#[cfg(not(feature = "remote"))]
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")))]
 fn open_remote(_: &str, _: &str, _: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
     None
 }

@@ -5,6 +5,7 @@
 
 mod drive;
 mod handler;
+mod pieces;
 mod saving;
 mod state;
 mod steps;

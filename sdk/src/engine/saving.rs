@@ -4,15 +4,16 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use limitless_faas_core::checkpoint::Header;
+use limitless_faas_core::checkpoint::{Header, Preamble};
 use limitless_faas_core::log::{INLINE_LIMIT, Saved};
 use limitless_faas_core::{Code, Failure, key};
+use limitless_faas_store::pieces::PiecesWriter;
 use limitless_faas_store::{BlobWriter, EnvelopeOptions, EnvelopeWriter, Key, Log, Sealed, StoreError};
 use tokio::runtime::Handle;
 
 use super::handler::lock;
-use super::no_store;
 use super::state::{Envelope, to_hex};
+use super::{no_store, pieces};
 
 /// An envelope up to this length is held in memory: it can be written again where the store fails once.
 const HELD_BYTES: usize = 1 << 20;
@@ -41,6 +42,8 @@ pub(super) struct Target(Arc<Mutex<Option<EnvelopeWriter<Out>>>>);
 enum Out {
     Held(Vec<u8>, Box<Place>),
     Blob(Box<dyn BlobWriter>, String),
+    /// Over a network only the pieces that the checkpoint before has not are moved.
+    Pieces(Box<PiecesWriter>, String),
 }
 
 impl Saving {
@@ -78,6 +81,12 @@ impl Saving {
                 saved.checkpoint = name;
                 Ok((saved, None))
             }
+            Out::Pieces(pieces, name) => {
+                let written = pieces.finish().map_err(|error| limitless_faas_store::log::failure(&error))?;
+                pieces::remember(&self.place.header.execution, &written.manifest);
+                saved.checkpoint = name;
+                Ok((saved, None))
+            }
         }
     }
 }
@@ -101,12 +110,34 @@ impl Place {
         let log = self.log.as_ref().ok_or_else(missing)?;
         let name = self.name(attempt);
         let key = Key::new(&key::checkpoint(log.id(), &name))?;
-        // The thread may be one that polls an async handler, which can't wait for another runtime; a thread of its own can.
-        let begun = std::thread::scope(|scope| {
-            scope.spawn(|| self.runtime.block_on(log.store().write_blob(&key))).join()
-        });
-        let lost = |_| StoreError::unknown_outcome(format!("beginning {key} was interrupted"));
-        Ok((begun.map_err(lost)??, name))
+        Ok((self.wait(log.store().write_blob(&key))?, name))
+    }
+
+    /// Where a large envelope goes that begins with `held`.
+    fn begin_large(&self, held: &[u8]) -> Result<Out, StoreError> {
+        let Some(log) = self.log.as_ref().filter(|log| log.store().is_remote()) else {
+            let (mut blob, name) = self.begin(0)?;
+            blob.write_all(held).map_err(|error| temporary(&error))?;
+            return Ok(Out::Blob(blob, name));
+        };
+        let name = self.name(0);
+        let key = Key::new(&key::checkpoint(log.id(), &name))?;
+        let base = pieces::base(log.id());
+        let mut pieces = self.wait(pieces::of(log)?.write(&key, base.as_ref()))?;
+        // The head's length varies; what follows it is cut as it was the last time.
+        let (head, state) = held.split_at(head_len(held));
+        let begun = pieces.write_all(head).and_then(|()| pieces.cut()).and_then(|()| pieces.write_all(state));
+        begun.map_err(|error| temporary(&error))?;
+        Ok(Out::Pieces(Box::new(pieces), name))
+    }
+
+    /// The thread may be one that polls an async handler, which can't wait for another runtime; a thread of its own can.
+    fn wait<T: Send>(
+        &self,
+        begin: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let begun = std::thread::scope(|scope| scope.spawn(|| self.runtime.block_on(begin)).join());
+        begun.unwrap_or_else(|_| Err(StoreError::unknown_outcome("beginning a checkpoint was interrupted")))
     }
 
     /// Stores a held envelope; it is still there to be sent again where the store fails.
@@ -137,12 +168,11 @@ impl Write for Out {
                 held.extend_from_slice(bytes);
                 return Ok(bytes.len());
             }
-            let (mut blob, name) = place.begin(0)?;
-            blob.write_all(held)?;
-            *self = Self::Blob(blob, name);
+            *self = place.begin_large(held)?;
         }
         match self {
             Self::Blob(blob, _) => blob.write(bytes),
+            Self::Pieces(pieces, _) => pieces.write(bytes),
             Self::Held(..) => Ok(0),
         }
     }
@@ -163,6 +193,12 @@ impl Write for Target {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How long the envelope's head is.
+fn head_len(envelope: &[u8]) -> usize {
+    let preamble = envelope.first_chunk().and_then(|bytes| Preamble::from_bytes(bytes).ok());
+    preamble.map_or(0, |preamble| Preamble::LEN + preamble.header_len as usize).min(envelope.len())
 }
 
 fn temporary(error: &io::Error) -> StoreError {

@@ -7,9 +7,10 @@ use limitless_faas_core::checkpoint::{Codec, Compression, Header, StateType};
 use limitless_faas_core::invocation::Verdict;
 use limitless_faas_core::log::Saved;
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
-use limitless_faas_store::{EnvelopeError, EnvelopeReader, Key, Log};
+use limitless_faas_store::{EnvelopeError, EnvelopeReader, Key, Log, StoreError, StoreErrorKind};
 
 use super::handler::lock;
+use super::pieces;
 use crate::handler::HandlerDef;
 
 /// The most bytes a state may have.
@@ -121,11 +122,22 @@ async fn open(
 async fn stored(log: &Log, saved: &Saved) -> Result<Box<dyn Source>, Verdict> {
     let key = Key::new(&key::checkpoint(log.id(), &saved.checkpoint))
         .map_err(|error| Verdict::Damaged(error.to_string()))?;
-    match log.store().read_blob(&key).await {
-        Ok(Some(blob)) => Ok(Box::new(blob)),
-        Ok(None) => Err(Verdict::Missing),
-        Err(error) => Err(Verdict::Away(limitless_faas_store::log::failure(&error))),
+    let away = |error: &StoreError| match error.kind() {
+        StoreErrorKind::Damaged => Verdict::Damaged(error.to_string()),
+        _ => Verdict::Away(limitless_faas_store::log::failure(error)),
+    };
+    let blob = log.store().read_blob(&key).await.map_err(|error| away(&error))?.ok_or(Verdict::Missing)?;
+    if !log.store().is_remote() {
+        return Ok(Box::new(blob));
     }
+    let of_execution = pieces::of(log).map_err(|error| away(&error))?;
+    Ok(match of_execution.open_if_manifest(blob, &key).await.map_err(|error| away(&error))? {
+        Ok(reader) => {
+            pieces::remember(log.id(), reader.manifest());
+            Box::new(reader)
+        }
+        Err(blob) => Box::new(blob),
+    })
 }
 
 fn verify(

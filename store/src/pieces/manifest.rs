@@ -74,7 +74,7 @@ impl Manifest {
     pub(super) fn read(blob: &mut Box<dyn BlobReader>, key: &Key) -> Result<Self, StoreError> {
         let damaged = || {
             let message = format!("failed to read {key}: the manifest of its pieces is damaged");
-            StoreError::new(StoreErrorKind::Terminal, message)
+            StoreError::new(StoreErrorKind::Damaged, message)
         };
         if blob.len_bytes() > LIMIT_BYTES {
             return Err(damaged());

@@ -74,7 +74,7 @@ impl Pieces {
     /// Opens the blob under `key`, or none if there is none.
     ///
     /// # Errors
-    /// As [`Store::read_blob`]; [`StoreErrorKind::Terminal`](crate::StoreErrorKind::Terminal) if the manifest is damaged.
+    /// As [`Store::read_blob`]; [`StoreErrorKind::Damaged`](crate::StoreErrorKind::Damaged) if the manifest is damaged.
     pub async fn open(&self, key: &Key) -> Result<Option<PiecesReader>, StoreError> {
         let Some(mut blob) = self.store.read_blob(key).await? else { return Ok(None) };
         let manifest = Manifest::read(&mut blob, key)?;
@@ -114,7 +114,7 @@ impl Pieces {
     }
 }
 
-fn is_manifest(blob: &mut (impl Read + Seek + ?Sized)) -> io::Result<bool> {
+fn is_manifest(blob: &mut (impl Read + Seek)) -> io::Result<bool> {
     let mut begin = Vec::new();
     blob.by_ref().take(manifest::MAGIC.len() as u64).read_to_end(&mut begin)?;
     blob.rewind()?;

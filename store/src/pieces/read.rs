@@ -66,7 +66,10 @@ fn decompressed(stored: &[u8], piece: &Piece) -> io::Result<Vec<u8>> {
 
 #[cfg(not(feature = "zstd"))]
 fn decompressed(_: &[u8], _: &Piece) -> io::Result<Vec<u8>> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "it is compressed, and this build lacks the feature `zstd`"))
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "it is compressed, and this build lacks the feature `zstd`",
+    ))
 }
 
 fn damaged(what: &str) -> io::Error {

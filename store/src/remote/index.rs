@@ -51,7 +51,7 @@ impl Index {
                 Ok(Some(Self { nonce, part_bytes, len_bytes }))
             }
             _ => Err(StoreError::new(
-                StoreErrorKind::Terminal,
+                StoreErrorKind::Damaged,
                 format!("failed to read {key}: the index of its parts is damaged"),
             )),
         }

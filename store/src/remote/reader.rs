@@ -41,7 +41,7 @@ pub(super) async fn part(
         Some(part) if part.len() as u64 == len => Ok(part),
         // The key is deleted before its parts are.
         _ => Err(StoreError::new(
-            StoreErrorKind::Terminal,
+            StoreErrorKind::Damaged,
             format!(
                 "failed to read {key} in {}: its part {number} is missing or of another length",
                 shared.url

@@ -135,5 +135,5 @@ async fn fetch(shared: &Arc<Shared>, key: &Key, offsets: &[u64]) -> Result<Vec<(
 
 fn damaged(key: &Key, at: u64) -> StoreError {
     let message = format!("failed to read the segment {key}: its pieces do not follow each other at {at}");
-    StoreError::new(StoreErrorKind::Terminal, message)
+    StoreError::new(StoreErrorKind::Damaged, message)
 }
