@@ -20,6 +20,9 @@ pub struct Log {
     execution: ExecutionId,
 }
 
+/// How often an entry is read that stands among others.
+const READS: u32 = 4;
+
 impl Log {
     /// The log of this execution. Nothing is read yet.
     pub fn new(store: Arc<dyn Store>, execution: ExecutionId) -> Self {
@@ -57,12 +60,24 @@ impl Log {
         loop {
             let next = from + entries.len() as u64;
             // Two at once: whoever reads the last entry has to see that none follows, and a round trip may be long.
-            let (entry, following) = both(self.entry(next), self.entry(next + 1)).await;
+            let (entry, following) = both(self.one_of_many(next), self.one_of_many(next + 1)).await;
             let Some(entry) = entry? else { return Ok(entries) };
             entries.push(entry);
             let Some(following) = following? else { return Ok(entries) };
             entries.push(following);
         }
+    }
+
+    /// As [`Log::entry`], a few times where the store fails for a moment: a long log would never be read through if one failure
+    /// meant beginning anew.
+    async fn one_of_many(&self, number: u64) -> Result<Option<Entry>, Failure> {
+        for _ in 1..READS {
+            match self.entry(number).await {
+                Err(failure) if failure.code == Code::StoreAway => {}
+                found => return found,
+            }
+        }
+        self.entry(number).await
     }
 
     /// The state of the execution, or none where it has no log.
@@ -304,6 +319,18 @@ mod tests {
         assert!(taken.is_same(&started()));
         assert_eq!(log.entries(0).await.unwrap(), [started()]);
         assert_eq!(log.execution().await.unwrap().unwrap().status(), Status::Running);
+    }
+
+    #[tokio::test]
+    async fn a_long_log_is_read_through_a_store_that_fails_now_and_then() {
+        let store = Arc::new(MemoryStore::new());
+        let log = Log::new(store.clone(), id());
+        for number in 0..100 {
+            log.create(number, &started()).await;
+        }
+        let faults = "seed=4,fail=0.1".parse().unwrap();
+        let log = Log::new(Arc::new(Faulty::new(store, faults)), id());
+        assert_eq!(log.entries(0).await.unwrap().len(), 100);
     }
 
     #[tokio::test]
