@@ -28,7 +28,7 @@ pub struct Plan {
     /// Costs of the target, from `cargo faas calibrate` [default: those of the Chiron paper's cluster]
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
-    /// What the platform charges: JSON with gb_second, ghz_second, ghz and call [default: the Chiron paper's prices]
+    /// What the platform charges, as JSON [default: the prices of the Chiron paper]
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
     /// Meet this latency with the fewest CPUs

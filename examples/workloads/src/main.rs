@@ -1,5 +1,5 @@
 //! The workloads of the paper *Chiron: efficient execution of serverless workflows* (SC '23), as handlers that really
-//! compute, read, write and talk to a server on loopback: FINRA, SLApp, Social Network and Movie Reviewing.
+//! compute, read, write and talk to a server on loopback: FINRA, `SLApp`, Social Network and Movie Reviewing.
 //!
 //! Their graphs stand in `graphs/`; profile the handlers and plan them:
 //!
@@ -10,6 +10,8 @@
 //! ```
 //!
 //! `examples/workloads/profile` does so for all handlers of a graph.
+
+#![allow(clippy::needless_pass_by_value, reason = "a handler owns its input")]
 
 mod finra;
 mod loopback;

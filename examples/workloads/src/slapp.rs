@@ -1,4 +1,4 @@
-//! SLApp: seven functions of like latency that compute, use the disk or use the network.
+//! `SLApp`: seven functions of like latency that compute, use the disk or use the network.
 
 use std::io::{Read as _, Seek as _, Write as _};
 

@@ -69,15 +69,17 @@ pub(crate) fn upload_creator(author: String) -> Creator {
 /// Scales a picture down to a quarter of its edge and names it by its content.
 #[handler]
 pub(crate) fn upload_media(picture: u32) -> String {
-    let edge = picture as usize;
-    let pixels: Vec<u8> =
-        (0..edge * edge).map(|at| ((at % edge.max(1)) ^ (at / edge.max(1))) as u8).collect();
-    let small = edge / 4;
-    let block = |x: usize, y: usize| {
-        let sum: u32 = (0..16).map(|at| u32::from(pixels[(4 * y + at / 4) * edge + 4 * x + at % 4])).sum();
-        (sum / 16) as u8
-    };
-    let scaled: Vec<u8> = (0..small * small).map(|at| block(at % small, at / small)).collect();
+    let edge = u64::from(picture);
+    let shade = |x: u64, y: u64| (x ^ y) & 0xff;
+    let pixels: Vec<u64> = (0..edge).flat_map(|y| (0..edge).map(move |x| shade(x, y))).collect();
+    let rows: Vec<&[u64]> = pixels.chunks_exact(picture.max(1) as usize).collect();
+    let mut scaled = Vec::new();
+    for four in rows.chunks_exact(4) {
+        for x in (0..four[0].len() / 4).map(|x| 4 * x) {
+            let sum: u64 = four.iter().flat_map(|row| &row[x..x + 4]).sum();
+            scaled.extend_from_slice(&(sum / 16).to_le_bytes());
+        }
+    }
     digest(&scaled)
 }
 
