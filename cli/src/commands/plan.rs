@@ -100,7 +100,6 @@ fn request(args: &Plan) -> Result<Request> {
         keys: args.keys,
         time_budget: Some(args.time_budget),
         prices: prices(args)?,
-        ..Request::slo(1.0)
     })
 }
 

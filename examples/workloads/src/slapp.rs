@@ -51,7 +51,7 @@ pub(crate) fn factorial(n: u32) -> (usize, u64) {
             carry /= 1_000_000_000;
         }
     }
-    let text: String = limbs.iter().rev().map(|limb| format!("{limb:09}")).collect();
+    let text = limbs.iter().rev().map(|limb| format!("{limb:09}")).collect::<Vec<_>>().concat();
     let digits = text.trim_start_matches('0');
     (digits.len(), digits.bytes().map(|digit| u64::from(digit - b'0')).sum())
 }
@@ -104,7 +104,7 @@ fn digit_of(digit: u64) -> char {
 pub(crate) fn pbkdf2(password: String, salt: String, rounds: u32) -> String {
     let key: [u8; 32] =
         ::pbkdf2::pbkdf2_hmac_array::<sha2::Sha256, 32>(password.as_bytes(), salt.as_bytes(), rounds);
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+    key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]

@@ -49,12 +49,8 @@ pub(crate) fn upload_user_mentions(text: String) -> Result<Vec<String>> {
     let asked = mentioned.into_iter().collect::<Vec<_>>().join("\n");
     let known = exchange(asked.as_bytes(), |asked| {
         let names = String::from_utf8_lossy(asked).into_owned();
-        names
-            .lines()
-            .filter(|name| *name != "nobody")
-            .map(|name| format!("{name}\n"))
-            .collect::<String>()
-            .into()
+        let known: Vec<&str> = names.lines().filter(|name| *name != "nobody").collect();
+        known.join("\n").into()
     })?;
     Ok(String::from_utf8_lossy(&known).lines().map(str::to_owned).collect())
 }
