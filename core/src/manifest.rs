@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::graph::Graph;
+
 /// The handlers of one binary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -47,6 +49,19 @@ pub struct Handler {
     /// Its named state, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<NamedState>,
+    /// Its graph, where it is a workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Workflow>,
+}
+
+/// What is known of a workflow before it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workflow {
+    /// The latency its author wants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo_ms: Option<u64>,
+    /// Its nodes, each a handler of the same binary, and what runs after what.
+    pub graph: Graph,
 }
 
 /// A loop under `#[checkpoint]`.

@@ -153,3 +153,76 @@ fn fingerprint_does_not_follow_the_layout() {
     assert_ne!(one, of("fn f(n: u64) -> u64 { n + 2 }"));
     assert_ne!(one, of("fn f(n: u32) -> u64 { n + 1 }"));
 }
+
+fn workflow(source: &str) -> String {
+    crate::workflow::expand(proc_macro2::TokenStream::new(), &source.parse().unwrap()).to_string()
+}
+
+#[test]
+fn a_workflow_s_graph_follows_data_order_and_decisions() {
+    let text = workflow(
+        "async fn report(url: String) -> Result<u64> {
+            let page = fetch(&url).await?;
+            let hint = page.host();
+            note().await;
+            let (words, lang) = try_join!(count(&page), detect(&hint))?;
+            if words > 3 { count(&lang).await } else { Ok(0) }
+        }",
+    );
+    assert!(!text.contains("compile_error"), "{text}");
+    let edge = |from: &str, to: &str, is_data: bool| {
+        format!("EdgeDef {{ from : \"{from}\" , to : \"{to}\" , is_data : {is_data} }}")
+    };
+    let expected = [
+        edge("fetch", "note", false),
+        edge("fetch", "count", true),
+        edge("note", "count", false),
+        edge("fetch", "detect", true),
+        edge("note", "detect", false),
+        edge("count", "count#2", true),
+        edge("detect", "count#2", true),
+    ];
+    assert_eq!(text.matches("EdgeDef").count(), expected.len(), "{text}");
+    for edge in expected {
+        assert!(text.contains(&edge), "{edge} is missing\n{text}");
+    }
+}
+
+#[test]
+fn what_no_graph_can_hold_is_refused_all_at_once_and_the_function_stays() {
+    let text = workflow(
+        "async fn wrong(n: u64) -> u64 {
+            while twice(n).await > 3 {}
+            let block = async { twice(n).await };
+            let later = |n: u64| twice(n).await;
+            let first = select! { a = twice(n) => a };
+            println!(\"{}\", twice(n).await);
+            #[retry(often)]
+            let last = client.get(n).await;
+            tokio::spawn(twice(last));
+            join!(twice(n)).await;
+            last
+        }",
+    );
+    let refused = [
+        "a loop that awaits",
+        "an `async` block",
+        "a closure that awaits",
+        "`select!`, whose winner is not known,",
+        "an `.await` inside a macro",
+        "`#[retry]` says how often",
+        "an `.await` on something that is not a handler's call",
+        "what is spawned",
+        "`join!` is awaited twice",
+    ];
+    for what in refused {
+        assert!(text.contains(what), "{what} is not refused\n{text}");
+    }
+    assert!(text.contains("async fn wrong"), "{text}");
+}
+
+#[test]
+fn a_workflow_without_a_node_or_async_is_refused() {
+    assert!(workflow("async fn wrong(n: u64) -> u64 { n }").contains("a workflow without a node"));
+    assert!(workflow("fn wrong(n: u64) -> u64 { n }").contains("a workflow is an `async fn`"));
+}

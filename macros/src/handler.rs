@@ -41,11 +41,13 @@ fn not_a_function(item: &TokenStream, error: &syn::Error) -> TokenStream {
     quote!(#error #item)
 }
 
-struct Handler<'a> {
-    function: &'a ItemFn,
-    parsed: &'a Parsed,
-    points: &'a [PointDef],
-    fingerprint: u64,
+pub(crate) struct Handler<'a> {
+    pub(crate) function: &'a ItemFn,
+    pub(crate) parsed: &'a Parsed,
+    pub(crate) points: &'a [PointDef],
+    pub(crate) fingerprint: u64,
+    /// The graph as an expression, if it is a workflow.
+    pub(crate) workflow: Option<TokenStream>,
 }
 
 impl Handler<'_> {
@@ -64,12 +66,13 @@ impl Handler<'_> {
         }
         let item = emit_function(&function, &body);
         let definition =
-            Handler { function: &function, parsed: &parsed, points: &points, fingerprint }.definition();
+            Handler { function: &function, parsed: &parsed, points: &points, fingerprint, workflow: None }
+                .definition();
         quote!(#item #definition)
     }
 
     /// The type of the function's name, which describes it.
-    fn definition(&self) -> TokenStream {
+    pub(crate) fn definition(&self) -> TokenStream {
         let ItemFn { sig, vis, attrs, .. } = self.function;
         let (name, cfgs) = (&sig.ident, attrs.iter().filter(|attribute| shapes::is(attribute, "cfg")));
         let cfgs: Vec<&Attribute> = cfgs.collect();
@@ -81,6 +84,11 @@ impl Handler<'_> {
         let (codec, state) = self.state();
         let entry = self.entry();
         let output_type = &self.parsed.output;
+        let types = self.parsed.parameters.iter().map(|parameter| &parameter.of);
+        let returns = returns(output_type);
+        let none = || quote!(::core::option::Option::None);
+        let workflow =
+            self.workflow.as_ref().map_or_else(none, |graph| quote!(::core::option::Option::Some(#graph)));
         quote! {
             #(#cfgs)*
             #[doc(hidden)]
@@ -111,12 +119,17 @@ impl Handler<'_> {
                     fingerprint: #fingerprint,
                     checkpoints: &[#(#checkpoints),*],
                     state: #state,
+                    workflow: #workflow,
                     entry: __ENTRY,
                 };
                 impl ::limitless_faas::handler::Handler for #name {
                     fn definition() -> &'static ::limitless_faas::handler::HandlerDef {
                         &__DEFINITION
                     }
+                }
+                impl ::limitless_faas::workflow::Callable for #name {
+                    type Arguments = (#(#types,)*);
+                    type Returns = #returns;
                 }
             };
         }
@@ -213,6 +226,14 @@ impl Handler<'_> {
     }
 }
 
+/// Whether a workflow meets a `Result` or a plain value: a `Result` is told by its name, through whatever alias.
+fn returns(output: &syn::Type) -> TokenStream {
+    let is_result = matches!(output, syn::Type::Path(path)
+        if path.path.segments.last().is_some_and(|last| last.ident == "Result"));
+    let kind = if is_result { quote!(Fallible) } else { quote!(Plain) };
+    quote!(::limitless_faas::workflow::#kind<#output>)
+}
+
 fn argument(index: usize) -> Ident {
     Ident::new(&format!("argument{index}"), proc_macro2::Span::mixed_site())
 }
@@ -237,7 +258,7 @@ fn point(point: &PointDef) -> TokenStream {
     quote!(::limitless_faas::handler::CheckpointDef { number: #number, line: #line, label: #label })
 }
 
-fn bare(name: &Ident) -> String {
+pub(crate) fn bare(name: &Ident) -> String {
     name.to_string().trim_start_matches("r#").to_owned()
 }
 
@@ -314,7 +335,7 @@ fn emit_function(function: &ItemFn, body: &TokenStream) -> TokenStream {
 }
 
 /// What editors go on with: the function without our attributes, and a type that stands for its description.
-fn fallback(mut function: ItemFn, errors: &Errors) -> TokenStream {
+pub(crate) fn fallback(mut function: ItemFn, errors: &Errors) -> TokenStream {
     shapes::strip(&mut function.block);
     let (errors, name, vis) = (errors.emit(), &function.sig.ident, &function.vis);
     let allowed = quote!(#[allow(unused, clippy::all, clippy::pedantic)]);

@@ -21,6 +21,7 @@ mod signature;
 mod state;
 mod stride;
 mod text;
+mod workflow;
 
 #[cfg(test)]
 mod expansion_tests;
@@ -75,6 +76,29 @@ mod expansion_tests;
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     handler::expand(arguments.into(), &item.into()).into()
+}
+
+/// Makes an `async fn` a workflow: a graph of handler calls that is known before it runs.
+///
+/// ```ignore
+/// #[workflow(slo_ms = 200)]
+/// async fn report(url: String) -> Result<Report> {
+///     let page = fetch(&url).await?;
+///     let (words, lang) = try_join!(count(&page), detect(&page))?;
+///     merge(words, lang).await
+/// }
+/// ```
+///
+/// Two rules: `.await` on a handler's call is a node, and nothing runs in an order in which Rust would not run it.
+/// - `try_join!(a(x), b(y))?` and `join!(a(x), b(y))` run nodes side by side; `map(items, handler).await` runs one for each
+///   item; `when(condition, handler, input).await` runs one or none. `if` and `match` may hold nodes in their arms.
+/// - An argument is the handler's type or a reference to it, which is cloned.
+/// - `#[retry(3)]` before a `let` tries its nodes up to three times more where they return `Err`.
+/// - What stands between nodes is plain Rust. Where an execution goes on in another invocation it is evaluated again, with
+///   the nodes' recorded results; so it has to come to the same.
+#[proc_macro_attribute]
+pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    workflow::expand(arguments.into(), &item.into()).into()
 }
 
 /// Has a place only inside a function with `#[handler]`, which takes it away. Anywhere else it is this error.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use serde_json::value::RawValue;
 
 use crate::checkpoint::{ApplicationError, Context, Outcome, Session, State, StateCodec};
+use crate::workflow::WorkflowDef;
 
 mod arguments;
 mod returned;
@@ -50,6 +51,8 @@ pub struct HandlerDef {
     pub checkpoints: &'static [CheckpointDef],
     /// The state that it names with `ctx: Context<S>`.
     pub state: Option<StateDef>,
+    /// Its graph, if it is a workflow.
+    pub workflow: Option<WorkflowDef>,
     #[doc(hidden)]
     pub entry: Entry,
 }

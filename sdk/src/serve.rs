@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use limitless_faas_core::manifest::{CheckpointSite, Handler, Manifest, NamedState};
+use limitless_faas_core::manifest::{CheckpointSite, Handler, Manifest, NamedState, Workflow};
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -130,6 +130,10 @@ fn described(handler: &HandlerDef) -> Handler {
             .state
             .as_ref()
             .map(|state| NamedState { name: state.name.to_owned(), version: state.version }),
+        workflow: handler
+            .workflow
+            .as_ref()
+            .map(|workflow| Workflow { slo_ms: workflow.slo_ms, graph: workflow.graph(handler.name) }),
     }
 }
 

@@ -229,7 +229,17 @@ mod tests {
         let output = json!({});
         let (doc, fingerprint) = (String::new(), String::new());
         let (name, checkpoints) = ("factors".to_owned(), Vec::new());
-        Handler { name, doc, is_async: false, input, output, fingerprint, checkpoints, state: None }
+        Handler {
+            name,
+            doc,
+            is_async: false,
+            input,
+            output,
+            fingerprint,
+            checkpoints,
+            state: None,
+            workflow: None,
+        }
     }
 
     fn refusal(text: &str) -> String {

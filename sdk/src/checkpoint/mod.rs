@@ -34,6 +34,7 @@ pub use position::{
     Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, count_from, require_enumerate,
     skip_to, span, span_from, span_inclusive,
 };
+pub(crate) use session::Starting;
 pub use session::{Reports, Request, Services, Session};
 pub use state::{Migrate, SavedState, State, StateCodec, older};
 

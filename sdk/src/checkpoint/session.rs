@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use limitless_faas_core::log::Wake;
+use tokio::sync::Notify;
 
 use super::codec::StateReader;
 use super::outcome::Outcome;
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     flag: AtomicU8,
     /// Whether a hook was passed and the handler went on to compute.
     has_passed_a_hook: AtomicBool,
+    /// Wakes a workflow, which waits for its nodes rather than passing hooks.
+    requested: Notify,
     from: Mutex<Option<StateReader>>,
     sink: Mutex<Option<Sink>>,
     reports: Mutex<Reports>,
@@ -78,6 +81,7 @@ impl Session {
         let inner = Inner {
             flag: AtomicU8::new(0),
             has_passed_a_hook: AtomicBool::new(false),
+            requested: Notify::new(),
             from: Mutex::new(from.map(StateReader::new)),
             sink: Mutex::new(Some(Box::new(sink))),
             reports: Mutex::default(),
@@ -111,6 +115,12 @@ impl Session {
     /// Asks the next hook. A `Suspend` is not taken back by a later `Report`.
     pub fn request(&self, what: Request) {
         self.inner.flag.fetch_max(what as u8, Ordering::Relaxed);
+        self.inner.requested.notify_waiters();
+    }
+
+    /// Told of every request.
+    pub(crate) fn requested(&self) -> &Notify {
+        &self.inner.requested
     }
 
     /// Notices the first hook of the run, so that a suspension there is told from one after some work.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use limitless_faas::{Code, Context, Error, Race, Result, Retry, State, StepOptions, handler};
+use limitless_faas::{Code, Context, Error, Race, Result, Retry, State, StepOptions, handler, workflow};
 use serde::{Deserialize, Serialize};
 
 /// The sum of the squares below `n`, with a pause before each.
@@ -17,6 +17,41 @@ fn squares(n: u64, pause_us: Option<u64>) -> u64 {
         sum = sum.wrapping_add(i * i);
     }
     sum
+}
+
+/// Appends a line to `file` and answers `n`; for workflows, which must not do so twice.
+#[handler]
+fn noted(n: u64, file: String) -> Result<u64> {
+    append(&file, 0)?;
+    Ok(n)
+}
+
+/// A node at the beginning, two long ones side by side, and one at the end.
+#[workflow(slo_ms = 60_000)]
+async fn relay(n: u64, pause_us: u64, file: String) -> Result<u64> {
+    let n = noted(n, &file).await?;
+    let pause = Some(pause_us);
+    let (one, other) = join!(squares(n, pause), squares(n + 1, pause));
+    noted(one + other, file).await
+}
+
+/// The squares' sums below each of the numbers.
+#[workflow]
+async fn each(numbers: Vec<u64>) -> Vec<u64> {
+    let numbers: Vec<Of> = numbers.into_iter().map(|n| Of { n }).collect();
+    map(numbers, sum).await
+}
+
+/// An item of [`each`].
+#[derive(Clone, Serialize, Deserialize)]
+struct Of {
+    n: u64,
+}
+
+/// [`squares`] of one item.
+#[handler]
+fn sum(of: Of) -> u64 {
+    (0..of.n).map(|i| i * i).sum()
 }
 
 /// How far [`waves`] got.
@@ -291,6 +326,8 @@ fn main() {
         grinds,
         gaps,
         squares,
+        relay,
+        each,
         waves,
         stairs,
         ladder,

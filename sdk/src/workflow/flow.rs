@@ -1,0 +1,337 @@
+//! One run of a workflow.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::io::{self, Cursor, Read, Write};
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::call::{Argument, Arguments, Callable, Returns, input};
+use super::join::all;
+use crate::checkpoint::{Context, Outcome, Request, Session, Starting, StateCodec};
+use crate::engine::{Step, Steps};
+use crate::error::Error;
+use crate::handler::HandlerDef;
+
+/// The most nodes that compute at once in one workflow; the others wait for their turn.
+const MOST_AT_ONCE: usize = 64;
+
+/// What `.await` on a call of `H` gives, for a value `V`.
+type Awaited<H, V> = <<H as Callable>::Returns as Returns>::Awaited<V>;
+type Value<H> = <<H as Callable>::Returns as Returns>::Value;
+
+/// The orchestrator: runs nodes on threads, records their results, and suspends when no node is under way any more.
+///
+/// Near the deadline it asks the nodes to save and stop; one without a checkpoint is waited for. What they saved is
+/// recorded, the workflow suspends, and goes on from there in another invocation.
+pub struct Flow {
+    session: Session,
+    context: Context<u64>,
+    is_detached: bool,
+    /// Nodes that compute, or whose result is being recorded.
+    under_way: AtomicUsize,
+    /// Results and node states recorded: what the workflow's own checkpoint says.
+    recorded: AtomicU64,
+    turns: Arc<Semaphore>,
+}
+
+/// What every workflow does first.
+pub fn enter() -> Flow {
+    let session = Starting::take();
+    let is_detached = session.is_none();
+    let session = session.unwrap_or_else(Session::detached);
+    let context = Context::of(session.clone(), StateCodec::of());
+    let recorded = AtomicU64::new(context.state());
+    let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    Flow { session, context, is_detached, under_way: AtomicUsize::new(0), recorded, turns }
+}
+
+impl Flow {
+    /// Runs a node: calls the handler once, whatever happens to the invocation, and gives back what it returned.
+    ///
+    /// `retries` is how often it is called again where it returns `Err`.
+    pub async fn node<H>(&self, name: &str, retries: u32, arguments: H::Arguments) -> Awaited<H, Value<H>>
+    where
+        H: Callable<Arguments: Arguments>,
+        Value<H>: DeserializeOwned,
+    {
+        let ended = self.call::<H>(name, retries, &arguments).await;
+        self.awaited::<H, _>(ended).await
+    }
+
+    /// Runs a node if `condition` holds.
+    pub async fn when<H>(
+        &self,
+        name: &str,
+        retries: u32,
+        condition: bool,
+        arguments: H::Arguments,
+    ) -> Awaited<H, Option<Value<H>>>
+    where
+        H: Callable<Arguments: Arguments>,
+        Value<H>: DeserializeOwned,
+    {
+        let ended =
+            if condition { self.call::<H>(name, retries, &arguments).await.map(Some) } else { Ok(None) };
+        self.awaited::<H, _>(ended).await
+    }
+
+    /// Runs a node for each item, as many at once as the machine bears, and gives their results in the items' order.
+    pub async fn map<H, T, A>(
+        &self,
+        name: &str,
+        retries: u32,
+        items: impl IntoIterator<Item = A>,
+    ) -> Awaited<H, Vec<Value<H>>>
+    where
+        H: Callable<Arguments = (T,)>,
+        (T,): Arguments,
+        A: Argument<T>,
+        Value<H>: DeserializeOwned,
+    {
+        let calls = items.into_iter().enumerate().map(|(index, item)| {
+            let arguments = (item.into_argument(),);
+            let name = format!("{name}[{index}]");
+            async move { self.call::<H>(&name, retries, &arguments).await }
+        });
+        let ended = all(calls, MOST_AT_ONCE).await;
+        self.awaited::<H, _>(ended).await
+    }
+
+    async fn call<H>(&self, name: &str, retries: u32, arguments: &H::Arguments) -> Result<Value<H>, Error>
+    where
+        H: Callable<Arguments: Arguments>,
+        Value<H>: DeserializeOwned,
+    {
+        let handler = H::definition();
+        let input = input(handler, arguments).map_err(|error| {
+            Error::msg(format!("the input of node `{name}` can't be written as JSON: {error}"))
+        })?;
+        let node = Node { handler, name, retries, input: &input };
+        let result = self.recorded(&node).await?;
+        serde_json::from_str(&result)
+            .map_err(|error| Error::msg(format!("the result of node `{name}` can't be read: {error}")))
+    }
+
+    /// The node's result, from the record or by running it.
+    async fn recorded(&self, node: &Node<'_>) -> Result<String, Error> {
+        let mut under_way = None;
+        let key = format!("node {}", node.name);
+        let effect = async || {
+            self.settle().await;
+            under_way = Some(UnderWay::begin(self));
+            node.run(self, &mut under_way).await
+        };
+        let result = self.context.step(key, effect).await?;
+        if under_way.take().is_some() {
+            self.recorded.fetch_add(1, Ordering::Relaxed);
+            self.settle().await;
+        }
+        Ok(result)
+    }
+
+    async fn awaited<H: Callable, V>(&self, ended: Result<V, Error>) -> Awaited<H, V> {
+        match <H::Returns as Returns>::awaited(ended) {
+            Ok(awaited) => awaited,
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// Ends the workflow with a node's failure, which the handler's type has no place for.
+    async fn fail(&self, error: &Error) -> ! {
+        if self.is_detached {
+            resume_unwind(Box::new(error.to_string()));
+        }
+        let message = error.to_string();
+        self.session.end(Outcome::Returned(Err(crate::checkpoint::ApplicationError { message })));
+        std::future::pending().await
+    }
+
+    fn is_suspending(&self) -> bool {
+        self.session.flag().load(Ordering::Relaxed) == Request::Suspend as u8
+    }
+
+    /// Answers the runtime, and suspends the workflow where that is due and nothing is under way.
+    async fn settle(&self) {
+        while self.is_suspending() {
+            let changed = self.session.requested().notified();
+            if self.under_way.load(Ordering::Acquire) == 0 {
+                self.context.checkpoint(&self.recorded.load(Ordering::Relaxed)).await;
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn steps(&self) -> Option<Arc<Steps>> {
+        let services: Arc<dyn Any + Send + Sync> = self.session.services()?;
+        services.downcast().ok()
+    }
+}
+
+/// Counts a node that is under way; whoever waits for it is told when it is not any more.
+struct UnderWay<'f>(&'f Flow);
+
+impl<'f> UnderWay<'f> {
+    fn begin(flow: &'f Flow) -> Self {
+        flow.under_way.fetch_add(1, Ordering::AcqRel);
+        Self(flow)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.session.requested().notify_waiters();
+    }
+}
+
+/// One handler call.
+struct Node<'a> {
+    handler: &'static HandlerDef,
+    name: &'a str,
+    retries: u32,
+    input: &'a RawValue,
+}
+
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
+impl Node<'_> {
+    async fn run<'f>(&self, flow: &'f Flow, under_way: &mut Option<UnderWay<'f>>) -> Result<String, Error> {
+        let (mut from, key) = self.kept(flow)?;
+        let mut left = self.retries;
+        loop {
+            let saved = Bytes::default();
+            match self.attempt(flow, from.take(), &saved).await? {
+                Outcome::Returned(Ok(json)) => return Ok(json.get().to_owned()),
+                Outcome::Returned(Err(_)) if left > 0 => left -= 1,
+                Outcome::Returned(Err(error)) => return Err(self.failed(&error.to_string())),
+                Outcome::Suspended(_) => {
+                    let bytes = std::mem::take(&mut *saved.lock().unwrap_or_else(PoisonError::into_inner));
+                    self.keep(flow, &key, bytes).await?;
+                    *under_way = None;
+                    flow.settle().await;
+                    return std::future::pending().await;
+                }
+                Outcome::Panicked { message } => return Err(self.failed(&format!("it panicked: {message}"))),
+                Outcome::BadInput { message } | Outcome::Damaged { message } => {
+                    return Err(self.failed(&message));
+                }
+                Outcome::Waiting(_) => {
+                    return Err(self.failed(
+                        "a node can't sleep or wait for an event; let a handler of its own do that",
+                    ));
+                }
+                Outcome::SaveFailed { source, .. } => return Err(self.failed(&source.to_string())),
+                Outcome::Incompatible(what) => return Err(self.failed(&what.to_string())),
+            }
+        }
+    }
+
+    fn failed(&self, why: &str) -> Error {
+        Error::msg(format!("node `{}` failed: {why}", self.name))
+    }
+
+    /// What the node saved last, and the key under which it saves next.
+    fn kept(&self, flow: &Flow) -> Result<(Option<Vec<u8>>, String), Error> {
+        let mut latest = None;
+        for number in 1.. {
+            let key = format!("state {number} of node {}", self.name);
+            match flow.steps().map(|steps| steps.begin(&key)).transpose()? {
+                Some(Step::Recorded(bytes)) => latest = Some(bytes),
+                Some(Step::Fresh) | None => return Ok((latest, key)),
+            }
+        }
+        Err(self.failed("it saved its state more often than can be counted"))
+    }
+
+    async fn keep(&self, flow: &Flow, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
+        let steps = flow.steps().ok_or_else(|| self.failed("there is nowhere to save its state"))?;
+        steps.record(key, bytes).await?;
+        flow.recorded.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Runs the handler on a thread; passes the runtime's wish to suspend on to it.
+    async fn attempt(&self, flow: &Flow, from: Option<Vec<u8>>, saved: &Bytes) -> Result<Outcome, Error> {
+        let turn = flow.turns.clone().acquire_owned().await;
+        let target = saved.clone();
+        let from = from.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>);
+        let session = Session::new(from, move || Ok(Box::new(Sink(target)) as Box<dyn Write + Send>));
+        let stopped = StoppedWhenDropped(session.clone());
+        let (done, ended) = oneshot::channel();
+        let (handler, input) = (self.handler, self.input.to_owned());
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| self.failed("a workflow runs within a tokio runtime, and there is none"))?;
+        runtime.spawn_blocking(move || {
+            let _turn = turn;
+            // Nobody listens any more where the node was cancelled.
+            let _ = done.send(compute(&session, handler, &input));
+        });
+        let outcome = wait(flow, &stopped.0, ended).await;
+        outcome.ok_or_else(|| self.failed("its thread ended without a result"))
+    }
+}
+
+async fn wait(flow: &Flow, node: &Session, ended: oneshot::Receiver<Outcome>) -> Option<Outcome> {
+    let mut ended = pin!(ended);
+    loop {
+        let mut requested = pin!(flow.session.requested().notified());
+        // What is asked from here on is heard.
+        requested.as_mut().enable();
+        let asked = flow.session.flag().load(Ordering::Relaxed);
+        if asked == Request::Suspend as u8 {
+            node.request(Request::Suspend);
+        } else if asked != 0 {
+            flow.session.answer();
+        }
+        let outcome = poll_fn(|waker| {
+            if let Poll::Ready(outcome) = ended.as_mut().poll(waker) {
+                return Poll::Ready(Some(outcome.ok()));
+            }
+            requested.as_mut().poll(waker).map(|()| None)
+        });
+        if let Some(outcome) = outcome.await {
+            return outcome;
+        }
+    }
+}
+
+fn compute(session: &Session, handler: &HandlerDef, input: &RawValue) -> Outcome {
+    if !handler.is_async {
+        return session.run_definition(handler, input);
+    }
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(session.run_definition_async(handler, input)),
+        Err(error) => Outcome::Panicked { message: format!("no runtime for the node: {error}") },
+    }
+}
+
+/// A node that nobody waits for any more stops at its next hook.
+struct StoppedWhenDropped(Session);
+
+impl Drop for StoppedWhenDropped {
+    fn drop(&mut self) {
+        self.0.request(Request::Suspend);
+    }
+}
+
+struct Sink(Bytes);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
