@@ -1,0 +1,17 @@
+use limitless_faas::{handler, workflow};
+
+#[handler]
+fn twice(n: u64) -> u64 {
+    2 * n
+}
+
+fn thrice(n: u64) -> u64 {
+    3 * n
+}
+
+#[workflow]
+async fn wrong(n: u64) -> u64 {
+    thrice(n).await
+}
+
+fn main() {}

@@ -1,0 +1,13 @@
+use limitless_faas::{handler, workflow};
+
+#[handler]
+fn twice(n: u64) -> u64 {
+    2 * n
+}
+
+#[workflow]
+async fn wrong(n: u64) -> u64 {
+    n
+}
+
+fn main() {}
