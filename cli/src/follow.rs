@@ -261,7 +261,7 @@ impl<'a> Follow<'a> {
         loop {
             let Some(view) = &mut self.view else {
                 tokio::time::sleep(time.min(self.pause)).await;
-                self.pause = self.pause * 3 / 2;
+                self.pause = (self.pause * 3 / 2).min(LOOK);
                 return Ok(());
             };
             let event = tokio::select! {

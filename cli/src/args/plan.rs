@@ -13,15 +13,16 @@ use crate::units;
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
+  cargo faas plan report --profiles profiles.json
   cargo faas plan report.json --profiles profiles.json --slo-ms 200
   cargo faas plan order.asl.json --profiles profiles.json --cpus 4 --svg order.svg
   cargo faas plan report.json --profiles profiles.json --slo-ms 200 --percentile 95 --out plan.json
   cargo faas plan report.json --profiles profiles.json --slo-ms 200 --compare
   cargo faas plan report.json --profiles profiles.json --front")]
 pub struct Plan {
-    /// The workflow: a graph as JSON, or an Amazon States Language file
-    #[arg(value_name = "GRAPH.json|FILE.asl.json")]
-    pub workflow: PathBuf,
+    /// The workflow: one of this project, a graph as JSON, or an Amazon States Language file
+    #[arg(value_name = "WORKFLOW|GRAPH.json|FILE.asl.json")]
+    pub workflow: String,
     /// Profiles of its handlers, from `cargo faas profile`
     #[arg(long, value_name = "FILE")]
     pub profiles: PathBuf,
@@ -31,7 +32,7 @@ pub struct Plan {
     /// What the platform charges, as JSON [default: the prices of the Chiron paper]
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
-    /// Meet this latency with the fewest CPUs
+    /// Meet this latency with the fewest CPUs [default: the one its `#[workflow]` names]
     #[arg(long, value_name = "N", conflicts_with_all = ["cpus", "front"])]
     pub slo_ms: Option<f64>,
     /// The least latency on at most this many CPUs
@@ -64,6 +65,8 @@ pub struct Plan {
     /// Draw the plan: its wraps, and the predicted timeline
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub pick: Pick,
 }
 
 fn strategy(name: &str) -> Result<Strategy, String> {
@@ -76,14 +79,14 @@ fn strategy(name: &str) -> Result<Strategy, String> {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cargo faas graph report.json
+  cargo faas graph report
   cargo faas graph order.asl.json --mermaid >> README.md
   cargo faas graph report.json --dot | dot -Tpdf > report.pdf
   cargo faas graph report.json --svg report.svg")]
 pub struct Graph {
-    /// The workflow: a graph as JSON, or an Amazon States Language file
-    #[arg(value_name = "GRAPH.json|FILE.asl.json")]
-    pub workflow: PathBuf,
+    /// The workflow: one of this project, a graph as JSON, or an Amazon States Language file
+    #[arg(value_name = "WORKFLOW|GRAPH.json|FILE.asl.json")]
+    pub workflow: String,
     /// Print it for a Mermaid block
     #[arg(long, conflicts_with_all = ["dot", "json"])]
     pub mermaid: bool,
@@ -93,6 +96,8 @@ pub struct Graph {
     /// Draw it
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    #[command(flatten)]
+    pub pick: Pick,
 }
 
 /// `cargo faas profile`

@@ -94,8 +94,8 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
         Command::Resume(args) => resume::resume(session, args).await,
         Command::Wake(args) => wake::wake(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
-        Command::Graph(args) => graph::graph(session, args),
-        Command::Plan(args) => plan::plan(session, args),
+        Command::Graph(args) => graph::graph(session, args).await,
+        Command::Plan(args) => plan::plan(session, args).await,
         Command::Profile(args) => profile::profile(session, args).await,
         Command::Calibrate(args) => calibrate::calibrate(session, args),
     }

@@ -12,16 +12,18 @@ use limitless_faas_planner::{
 use serde_json::{Value, json};
 
 use super::Session;
+use super::graph::named;
 use crate::args::Plan;
 use crate::error::{Context as _, Error, Result};
 use crate::exit::Exit;
 
-pub(super) fn plan(session: &Session, args: &Plan) -> Result<()> {
-    let workflow = open(session, args)?;
+pub(super) async fn plan(session: &Session, args: &Plan) -> Result<()> {
+    let named = named(session, &args.workflow, &args.pick).await?;
+    let workflow = open(session, args, &named.graph)?;
     if args.front {
         return show_front(session, args, &workflow);
     }
-    let request = request(args)?;
+    let request = request(args, named.slo_ms)?;
     if args.compare {
         return compare(session, &workflow, &request);
     }
@@ -55,8 +57,7 @@ pub(super) fn plan(session: &Session, args: &Plan) -> Result<()> {
     session.ui.print(&format!("{prose}\n{}", table.trim_end()))
 }
 
-fn open(session: &Session, args: &Plan) -> Result<Workflow> {
-    let graph = graph_of(&args.workflow)?;
+fn open(session: &Session, args: &Plan, graph: &Graph) -> Result<Workflow> {
     let profiles = read::profiles(&text_of(&args.profiles, "the profiles")?).map_err(bad)?;
     let calibration = if let Some(path) = &args.calibration {
         read::calibration(&text_of(path, "the calibration")?).map_err(bad)?
@@ -64,18 +65,10 @@ fn open(session: &Session, args: &Plan) -> Result<Workflow> {
         session.ui.warn("no --calibration: costs are those of the Chiron paper's cluster, not of yours");
         Calibration::chiron()
     };
-    Workflow::new(&graph, &profiles, &calibration).map_err(bad)
+    Workflow::new(graph, &profiles, &calibration).map_err(bad)
 }
 
-/// The graph in a file; one in the States Language is called after its file.
-pub(super) fn graph_of(path: &Path) -> Result<Graph> {
-    let text = text_of(path, "the workflow")?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("workflow");
-    let name = name.trim_end_matches(".json").trim_end_matches(".asl");
-    read::graph(name, &text).map_err(bad)
-}
-
-fn text_of(path: &Path, what: &str) -> Result<String> {
+pub(super) fn text_of(path: &Path, what: &str) -> Result<String> {
     std::fs::read_to_string(path)
         .context(Exit::Usage, || format!("failed to read {what} from {}", path.display()))
 }
@@ -84,8 +77,11 @@ pub(super) fn bad(error: impl std::error::Error) -> Error {
     Error::usage(error.to_string())
 }
 
-fn request(args: &Plan) -> Result<Request> {
-    let goal = match (args.slo_ms, args.cpus) {
+/// What is asked for; where nothing is, the latency that the workflow's author wants.
+fn request(args: &Plan, wanted_ms: Option<u64>) -> Result<Request> {
+    #[expect(clippy::cast_precision_loss, reason = "no latency target has 2^53 milliseconds")]
+    let wanted_ms = wanted_ms.filter(|_| args.cpus.is_none()).map(|ms| ms as f64);
+    let goal = match (args.slo_ms.or(wanted_ms), args.cpus) {
         (Some(ms), _) => Goal::SloMs(ms),
         (None, Some(cpus)) => Goal::Cpus(cpus),
         (None, None) => {
