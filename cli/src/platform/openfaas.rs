@@ -35,12 +35,23 @@ pub(super) async fn deploy(client: &Client, deployment: &Deployment) -> Result<(
 }
 
 pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
+    refuse_unknown(client, &call.handler).await?;
     queue(client, &call.handler, first(client, "async-function", call)?).await
 }
 
 pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
     let request = client.request(Method::POST, &format!("/async-function/{handler}")).json(&resume_body(id));
     queue(client, handler, request).await
+}
+
+/// The queue takes calls of names that nobody has, and nothing ever comes of them.
+async fn refuse_unknown(client: &Client, handler: &str) -> Result<()> {
+    let response = client.send(client.request(Method::GET, &format!("/system/function/{handler}"))).await?;
+    match response.status() {
+        StatusCode::NOT_FOUND => client.accepted(response, handler).await.map(drop),
+        // Whoever may not look may call nevertheless.
+        _ => Ok(()),
+    }
 }
 
 fn first(client: &Client, kind: &str, call: &Call) -> Result<RequestBuilder> {
