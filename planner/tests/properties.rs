@@ -182,6 +182,27 @@ proptest! {
     }
 }
 
+/// Collecting costs far more here than starting a fork: a sandbox whose main process runs nothing must pay it too.
+#[test]
+fn forks_alone_are_not_below_the_bound() {
+    let profiles = Profiles::new(BTreeMap::from([("h".to_owned(), Profile::locked(42.0, &[]))]));
+    let mut calibration = Calibration::chiron();
+    (calibration.fork_block_ms, calibration.fork_start_ms, calibration.collect_ms) = (0.0, 0.0, 4.5);
+    let graph = Graph::from_stages("twins", &[vec!["h", "h"]]);
+    let workflow = Workflow::new(&graph, &profiles, &calibration).unwrap();
+    for way in [Way::Sand, Way::Faastlane, Way::FaastlanePlus] {
+        let plan = expect_plan(answer(&workflow, &Request::cpus(2).with(way)));
+        recomputes(&plan);
+        let (bound, latency) = (plan.bound.latency_ms, plan.prediction.latency_ms);
+        assert!(bound <= latency, "{}: the bound {bound} is above {latency}", way.name());
+        // Two starts of forks that take nothing, 42 ms of computing with its thread's start, two collections.
+        assert!(
+            (latency - (42.0 + calibration.thread_start_ms + calibration.thread_load_ms + 9.0)).abs() < 0.1,
+            "{latency}"
+        );
+    }
+}
+
 fn check_wrap(
     graph: &Graph,
     profiles: &Profiles,

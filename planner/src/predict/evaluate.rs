@@ -66,7 +66,7 @@ pub fn schedule(plan: &Plan) -> Result<Schedule, PlanError> {
         let mut latency: f64 = 0.0;
         for part in parts {
             let spans = model.wrap_spans(&part.runs, part.place, part.cpus);
-            latency = latency.max(last(&spans));
+            latency = latency.max(last(&spans) + model.collection_ms(&part.runs, part.place));
             for (process, (spans, nodes)) in spans.iter().zip(&part.nodes).enumerate() {
                 schedule.threads.extend(spans.iter().zip(nodes).map(|(span, &node)| Scheduled {
                     node,

@@ -199,6 +199,17 @@ impl Model {
         starts.iter().map(&mut offset).collect()
     }
 
+    /// What the entry wrap takes to collect its forks' results where no thread of its main process does (that one
+    /// waits for them first, which [`Model::offsets`] counts): equation (3), with a main process that runs nothing.
+    pub fn collection_ms(&self, runs: &[Run], place: Place) -> f64 {
+        let main = runs.iter().any(|run| matches!(run.0, Start::Main | Start::Keys));
+        if main || matches!(place, Place::Remote { .. }) {
+            return 0.0;
+        }
+        let forks = runs.iter().filter(|run| run.0 == Start::Fork).count();
+        self.constants.collect_ms * to_f64(forks)
+    }
+
     /// When a wrap begins.
     pub fn place_ms(&self, place: Place) -> f64 {
         match place {
@@ -233,8 +244,9 @@ impl Model {
         let starts: Vec<Start> = runs.iter().map(|run| run.0).collect();
         let busy = runs.iter().filter(|run| !run.1.is_empty()).count();
         let locked = runs.iter().all(|run| run.1.iter().all(|&handler| self.locked(handler)));
+        let collection = self.collection_ms(runs, place);
         if !locked || (cpus as usize) < busy {
-            return last(&self.wrap_spans(runs, place, cpus));
+            return last(&self.wrap_spans(runs, place, cpus)) + collection;
         }
         let offsets = self.offsets(&starts, place);
         let process = |((start, handlers), offset): (&Run, f64)| {
@@ -244,7 +256,7 @@ impl Model {
                 self.process_ms(*start, handlers, place, offset, runs.len() == 1)
             }
         };
-        runs.iter().zip(offsets).map(process).fold(0.0, f64::max)
+        runs.iter().zip(offsets).map(process).fold(0.0, f64::max) + collection
     }
 
     /// Equation (4), from the beginning of the stage.
