@@ -34,6 +34,8 @@
 
 pub mod checkpoint;
 mod config;
+#[cfg(feature = "dmtcp")]
+pub mod dmtcp;
 mod engine;
 mod error;
 pub mod handler;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("core", &[]),
     ("macros", &[]),
     ("store", &["core"]),
-    ("sdk", &["core", "macros", "store"]),
+    ("dmtcp-sys", &[]),
+    ("sdk", &["core", "dmtcp-sys", "macros", "store"]),
     ("local", &["core"]),
     ("planner", &["core"]),
     ("proof", &["core"]),
@@ -37,6 +38,7 @@ fn crate_name(room: &str) -> &str {
     match room {
         "sdk" => "limitless-faas",
         "cli" => "cargo-faas",
+        "dmtcp-sys" => "dmtcp-sys",
         "core" => "limitless-faas-core",
         "macros" => "limitless-faas-macros",
         "store" => "limitless-faas-store",
