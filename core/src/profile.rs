@@ -199,11 +199,12 @@ impl Profile {
             if fine { Ok(()) } else { Err(error) }
         };
         let mean = self.latency.mean_ms;
-        number("latency.mean_ms", mean, mean.is_finite() && mean > 0.0, "a positive number of milliseconds")?;
+        let time = |ms: f64| ms > 0.0 && ms <= MOST_MS;
+        number("latency.mean_ms", mean, time(mean), TIME)?;
         number("memory_mb", self.memory_mb, positive(self.memory_mb), "zero or more")?;
         number("unlocked", self.unlocked, (0.0..=1.0).contains(&self.unlocked), "from 0 to 1")?;
         let forked = self.forked_ms.unwrap_or(mean);
-        number("forked_ms", forked, forked.is_finite() && forked > 0.0, "a positive number of milliseconds")?;
+        number("forked_ms", forked, time(forked), TIME)?;
         let mut last = (0.0, 0.0);
         for &(share, ms) in &self.latency.quantiles {
             let fine = positive(ms) && (0.0..=1.0).contains(&share) && share >= last.0 && ms >= last.1;
@@ -226,6 +227,12 @@ impl Profile {
         Ok(())
     }
 }
+
+/// No latency is above 10^11 ms, some three years: sums of many stay exact to a nanosecond's order, and can be read.
+const MOST_MS: f64 = 1e11;
+
+/// What a time must be.
+const TIME: &str = "a positive number of milliseconds, at most 10^11";
 
 fn positive(value: f64) -> bool {
     value.is_finite() && value >= 0.0

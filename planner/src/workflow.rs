@@ -65,6 +65,11 @@ impl Workflow {
         &self.profiles.handlers[&self.handlers[handler]]
     }
 
+    /// Whether any handler's profile has the distribution of its latency; otherwise every percentile is the mean.
+    pub fn knows_quantiles(&self) -> bool {
+        self.profiles.handlers.values().any(|profile| !profile.latency.quantiles.is_empty())
+    }
+
     /// The most nodes of a stage.
     pub fn widest(&self) -> usize {
         self.stages.iter().map(Vec::len).max().unwrap_or(0)

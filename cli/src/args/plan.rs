@@ -33,7 +33,7 @@ pub struct Plan {
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
     /// Meet this latency with the fewest CPUs [default: the one its `#[workflow]` names]
-    #[arg(long, value_name = "N", conflicts_with_all = ["cpus", "front"])]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, conflicts_with_all = ["cpus", "front"])]
     pub slo_ms: Option<f64>,
     /// The least latency on at most this many CPUs
     #[arg(long, value_name = "N", conflicts_with = "front")]
@@ -42,7 +42,7 @@ pub struct Plan {
     #[arg(long, conflicts_with_all = ["strategy", "svg"])]
     pub front: bool,
     /// The share of requests, in percent, that must meet the SLO [default: the mean does]
-    #[arg(long, value_name = "P", requires = "slo_ms")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true, conflicts_with_all = ["cpus", "front"])]
     pub percentile: Option<f64>,
     /// How the plan is made
     #[arg(long, value_name = "NAME", default_value = "fewest", value_parser = strategy)]
@@ -54,7 +54,7 @@ pub struct Plan {
     #[arg(long)]
     pub keys: bool,
     /// Memory of one sandbox, at most
-    #[arg(long, value_name = "MB")]
+    #[arg(long, value_name = "MB", allow_negative_numbers = true)]
     pub memory: Option<f64>,
     /// How long the search may take
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = units::parse_limit)]
@@ -118,7 +118,7 @@ pub struct Profile {
     /// Add the profile to this file; print it where there is none
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Once more under strace, to find the files that it writes
+    /// Once more under strace, to name the calls that it waits in and find the files that it writes
     #[arg(long)]
     pub strace: bool,
     #[command(flatten)]

@@ -9,7 +9,7 @@ use limitless_faas_planner::read;
 use serde_json::json;
 
 use super::Session;
-use super::plan::{bad, text_of, write};
+use super::plan::{bad, bad_in, text_of, write};
 use crate::args::{Graph, Pick};
 use crate::error::{Error, Result};
 use crate::project::Project;
@@ -52,5 +52,5 @@ fn in_file(path: &Path) -> Result<graph::Graph> {
     let text = text_of(path, "the workflow")?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("workflow");
     let name = name.trim_end_matches(".json").trim_end_matches(".asl");
-    read::graph(name, &text).map_err(bad)
+    read::graph(name, &text).map_err(|error| bad_in(path, error))
 }

@@ -18,6 +18,7 @@ mod resume;
 mod rollout;
 mod run;
 mod status;
+mod trace;
 mod versions;
 mod wake;
 

@@ -24,6 +24,11 @@ pub(super) async fn plan(session: &Session, args: &Plan) -> Result<()> {
         return show_front(session, args, &workflow);
     }
     let request = request(args, named.slo_ms)?;
+    if request.quantile.is_some() && !workflow.knows_quantiles() {
+        session.ui.warn(
+            "the profiles know means alone, so every percentile is the mean: `cargo faas profile` records quantiles",
+        );
+    }
     if args.compare {
         return compare(session, &workflow, &request);
     }
@@ -45,7 +50,7 @@ pub(super) async fn plan(session: &Session, args: &Plan) -> Result<()> {
             return Err(error.printed_if(session.ui.is_json()));
         }
     };
-    if found.prediction.quantiles.is_empty() && knows_quantiles(&found) {
+    if found.prediction.quantiles.is_empty() && workflow.knows_quantiles() {
         found.prediction.quantiles = quantiles(&found, &[0.5, 0.95, 0.99], DRAWS).map_err(bad)?;
     }
     write_files(args, &found)?;
@@ -58,9 +63,10 @@ pub(super) async fn plan(session: &Session, args: &Plan) -> Result<()> {
 }
 
 fn open(session: &Session, args: &Plan, graph: &Graph) -> Result<Workflow> {
-    let profiles = read::profiles(&text_of(&args.profiles, "the profiles")?).map_err(bad)?;
+    let path = &args.profiles;
+    let profiles = read::profiles(&text_of(path, "the profiles")?).map_err(|error| bad_in(path, error))?;
     let calibration = if let Some(path) = &args.calibration {
-        read::calibration(&text_of(path, "the calibration")?).map_err(bad)?
+        read::calibration(&text_of(path, "the calibration")?).map_err(|error| bad_in(path, error))?
     } else {
         session.ui.warn("no --calibration: costs are those of the Chiron paper's cluster, not of yours");
         Calibration::chiron()
@@ -75,6 +81,11 @@ pub(super) fn text_of(path: &Path, what: &str) -> Result<String> {
 
 pub(super) fn bad(error: impl std::error::Error) -> Error {
     Error::usage(error.to_string())
+}
+
+/// As [`bad`], where a file is to blame.
+pub(super) fn bad_in(path: &Path, error: impl std::error::Error) -> Error {
+    Error::usage(format!("{}: {error}", path.display()))
 }
 
 /// What is asked for; where nothing is, the latency that the workflow's author wants.
@@ -101,11 +112,7 @@ fn request(args: &Plan, wanted_ms: Option<u64>) -> Result<Request> {
 
 fn prices(args: &Plan) -> Result<Prices> {
     let Some(path) = &args.prices else { return Ok(Prices::default()) };
-    read::prices(&text_of(path, "the price table")?).map_err(bad)
-}
-
-fn knows_quantiles(plan: &Made) -> bool {
-    plan.profiles.handlers.values().any(|profile| !profile.latency.quantiles.is_empty())
+    read::prices(&text_of(path, "the price table")?).map_err(|error| bad_in(path, error))
 }
 
 fn summary(plan: &Made) -> Value {

@@ -21,7 +21,8 @@ use limitless_faas_planner::read;
 use serde_json::{Value, json};
 
 use super::Session;
-use super::plan::write;
+use super::plan::{bad_in, write};
+use super::trace::Trace;
 use crate::args::Profile;
 use crate::error::{Context as _, Error, Result};
 use crate::exit::Exit;
@@ -35,13 +36,15 @@ const SAMPLE: Duration = Duration::from_micros(250);
 const WARM_UP: u32 = 2;
 
 /// A function process with a socket of its own, killed when it is dropped.
-struct Running {
+pub(super) struct Running {
     child: Child,
     url: String,
 }
 
 /// One run.
 struct Measured {
+    /// Which of the inputs.
+    input: usize,
     latency_ms: f64,
     cpu_ms: f64,
     /// Begin and duration.
@@ -66,36 +69,39 @@ pub(super) async fn profile(session: &Session, args: &Profile) -> Result<()> {
     let client = reqwest::Client::new();
     let idle_mb = running.memory_mb("VmRSS");
     let mut runs = Vec::new();
-    for input in &inputs {
+    for (at, input) in inputs.iter().enumerate() {
         for run in 0..WARM_UP + args.runs {
-            let measured = running.run(&client, &handler.name, input).await?;
+            let measured = running.run(&client, &handler.name, (at, input)).await?;
             if run >= WARM_UP {
                 runs.push(measured);
             }
         }
     }
     let input_bytes = inputs.iter().map(|input| body(&handler.name, input).to_string().len() as u64).max();
-    let mut recorded = record(&runs);
+    let (mut recorded, middle) = record(&runs);
     recorded.memory_mb = (running.memory_mb("VmHWM") - idle_mb).max(0.0);
     recorded.input_bytes = input_bytes.unwrap_or(0);
     drop(running);
     if args.strace {
-        recorded.writes = written(&client, &function.program, &handler.name, &inputs).await?;
+        let trace = Trace::record(&client, &function.program, &handler.name, &inputs).await?;
+        recorded.writes = trace.written();
+        trace.name_waits(&mut recorded, middle);
     }
     tell(session, args, &recorded, &runs)
 }
 
 impl Running {
-    fn start(program: &Path, handler: &str, trace: Option<&Path>) -> Result<Self> {
+    /// Starts the function, by way of `before` where something is to run it.
+    pub(super) fn start(program: &Path, handler: &str, before: Option<Command>) -> Result<Self> {
         let failed = || format!("failed to start {}", program.display());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(Exit::Platform, failed)?;
         let address = listener.local_addr().context(Exit::Platform, failed)?;
-        let mut command = if let Some(trace) = trace {
-            let mut command = Command::new("strace");
-            command.args(["-f", "-qq", "-e", "trace=open,openat,creat", "-o"]).arg(trace).arg(program);
-            command
-        } else {
-            Command::new(program)
+        let mut command = match before {
+            Some(mut before) => {
+                before.arg(program);
+                before
+            }
+            None => Command::new(program),
         };
         command
             .env("LISTEN_FDS", "1")
@@ -112,31 +118,47 @@ impl Running {
         Ok(Self { child, url: format!("http://{address}/run") })
     }
 
-    /// One call, with a look at the function's threads every [`SAMPLE`].
-    async fn run(&self, client: &reqwest::Client, handler: &str, input: &Input) -> Result<Measured> {
-        let body = body(handler, input);
+    /// One call with one of the inputs, and a look at the function's threads every [`SAMPLE`].
+    async fn run(
+        &self,
+        client: &reqwest::Client,
+        handler: &str,
+        (number, input): (usize, &Input),
+    ) -> Result<Measured> {
         let stop = Arc::new(AtomicBool::new(false));
         let pid = self.child.id();
         let before = threads_ms(pid);
         let begun = Instant::now();
         let watching = Arc::clone(&stop);
         let watcher = std::thread::spawn(move || watch(pid, begun, &watching));
-        let answer = client.post(&self.url).json(&body).send().await;
+        let answer = self.call(client, handler, input).await;
         let latency_ms = begun.elapsed().as_secs_f64() * 1e3;
         stop.store(true, Ordering::Relaxed);
         let (looks, mut after) =
             watcher.join().map_err(|_| Error::bug("the watcher of a function's threads ended early"))?;
         after.extend(threads_ms(pid));
         let cpu_ms = spent_ms(&before, &after);
+        let text = answer?;
+        let output_bytes = text.len() as u64;
+        Ok(Measured { input: number, latency_ms, cpu_ms, waits: waits(&looks, latency_ms), output_bytes })
+    }
+
+    /// One call, to its whole answer.
+    pub(super) async fn call(
+        &self,
+        client: &reqwest::Client,
+        handler: &str,
+        input: &Input,
+    ) -> Result<String> {
         let unreachable = || format!("failed to call {handler}");
+        let answer = client.post(&self.url).json(&body(handler, input)).send().await;
         let text =
             answer.context(Exit::Platform, unreachable)?.text().await.context(Exit::Platform, unreachable)?;
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
-        if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
-            return Err(Error::new(Exit::Application, format!("the handler failed: {error}")));
+        match value.get("error").filter(|error| !error.is_null()) {
+            Some(error) => Err(Error::new(Exit::Application, format!("the handler failed: {error}"))),
+            None => Ok(text),
         }
-        let output_bytes = text.len() as u64;
-        Ok(Measured { latency_ms, cpu_ms, waits: waits(&looks, latency_ms), output_bytes })
     }
 
     /// A line of the process's status, in MB.
@@ -224,8 +246,8 @@ fn waits(looks: &[(f64, bool)], latency_ms: f64) -> Vec<(f64, f64)> {
     waits
 }
 
-/// The profile of all runs: their mean and quantiles, and the waits of the run in the middle.
-fn record(runs: &[Measured]) -> Recorded {
+/// The profile of all runs: their mean and quantiles, and the waits of the run in the middle, whose input is told.
+fn record(runs: &[Measured]) -> (Recorded, usize) {
     let mut latencies: Vec<f64> = runs.iter().map(|run| run.latency_ms).collect();
     latencies.sort_by(f64::total_cmp);
     let count = u32::try_from(latencies.len()).unwrap_or(u32::MAX);
@@ -237,7 +259,7 @@ fn record(runs: &[Measured]) -> Recorded {
     recorded.latency = Latency { mean_ms: mean, quantiles: quantiles(&latencies) };
     recorded.blocks = blocks(middle, mean);
     recorded.output_bytes = runs.iter().map(|run| run.output_bytes).max().unwrap_or(0);
-    recorded
+    (recorded, middle.input)
 }
 
 fn quantiles(sorted: &[f64]) -> Vec<(f64, f64)> {
@@ -268,46 +290,6 @@ fn blocks(run: &Measured, mean: f64) -> Vec<Block> {
     blocks
 }
 
-/// The files that the function opens for writing, from one more run under strace.
-async fn written(
-    client: &reqwest::Client,
-    program: &Path,
-    handler: &str,
-    inputs: &[Input],
-) -> Result<Vec<String>> {
-    let trace = std::env::temp_dir().join(format!("cargo-faas-{}-{}.strace", std::process::id(), now_us()));
-    let running = Running::start(program, handler, Some(&trace))?;
-    for input in inputs {
-        client
-            .post(&running.url)
-            .json(&body(handler, input))
-            .send()
-            .await
-            .context(Exit::Platform, || "failed to call the function under strace".to_owned())?;
-    }
-    drop(running);
-    let text = std::fs::read_to_string(&trace)
-        .context(Exit::Platform, || format!("failed to read {}", trace.display()))?;
-    drop(std::fs::remove_file(&trace));
-    Ok(files(&text))
-}
-
-/// Paths opened for writing in a trace, without devices.
-fn files(trace: &str) -> Vec<String> {
-    let opened = trace.lines().filter(|line| {
-        let writes = ["O_WRONLY", "O_RDWR", "O_CREAT", "creat("].iter().any(|flag| line.contains(flag));
-        writes && !line.contains("= -1")
-    });
-    let mut files: Vec<String> = opened
-        .filter_map(|line| line.split('"').nth(1))
-        .filter(|path| !path.starts_with("/dev/") && !path.starts_with("/proc/"))
-        .map(str::to_owned)
-        .collect();
-    files.sort();
-    files.dedup();
-    files
-}
-
 fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured]) -> Result<()> {
     recorded.check(&args.handler).map_err(|error| Error::bug(error.to_string()))?;
     let outliers = outliers(runs);
@@ -323,7 +305,7 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
     if let Some(path) = args.out.as_ref().filter(|path| path.exists()) {
         let text = std::fs::read_to_string(path)
             .context(Exit::Usage, || format!("failed to read {}", path.display()))?;
-        profiles = read::profiles(&text).map_err(|error| Error::usage(error.to_string()))?;
+        profiles = read::profiles(&text).map_err(|error| bad_in(path, error))?;
     }
     profiles.handlers.insert(args.handler.clone(), recorded.clone());
     let text =
@@ -331,11 +313,11 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
     session.ui.status(
         "Profiled",
         &format!(
-            "{}: {:.3} ms of which {:.3} ms computing, {} waits, {:.1} MB, over {} runs",
+            "{}: {:.3} ms of which {:.3} ms computing, {}, {:.1} MB, over {} runs",
             args.handler,
             recorded.latency.mean_ms,
             recorded.cpu_ms(),
-            recorded.blocks.len(),
+            waiting(&recorded.blocks),
             recorded.memory_mb,
             runs.len()
         ),
@@ -344,6 +326,19 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
         Some(path) => write(path, &text),
         None => session.ui.print(&text),
     }
+}
+
+/// How many waits, and how long in which calls, where these are known.
+fn waiting(blocks: &[Block]) -> String {
+    let mut calls: BTreeMap<&str, f64> = BTreeMap::new();
+    for block in blocks {
+        if let Some(call) = &block.call {
+            *calls.entry(call).or_default() += block.duration_ms;
+        }
+    }
+    let waits = if blocks.len() == 1 { "1 wait".to_owned() } else { format!("{} waits", blocks.len()) };
+    let named: Vec<String> = calls.iter().map(|(call, ms)| format!("{call} {ms:.3} ms")).collect();
+    if named.is_empty() { waits } else { format!("{waits} ({})", named.join(", ")) }
 }
 
 /// Runs beyond one and a half times the middle half's width above it.
@@ -376,22 +371,18 @@ mod tests {
 
     #[test]
     fn sampled_waits_are_scaled_to_what_the_kernel_counted() {
-        let run =
-            Measured { latency_ms: 10.0, cpu_ms: 4.0, waits: vec![(1.0, 3.0), (6.0, 1.0)], output_bytes: 0 };
+        let run = Measured {
+            input: 0,
+            latency_ms: 10.0,
+            cpu_ms: 4.0,
+            waits: vec![(1.0, 3.0), (6.0, 1.0)],
+            output_bytes: 0,
+        };
         let blocks = blocks(&run, 20.0);
         let waited: f64 = blocks.iter().map(|block| block.duration_ms).sum();
         assert!((waited - 12.0).abs() < 1e-9, "{waited}");
         let mut recorded = Recorded::native(20.0, &[]);
         recorded.blocks = blocks;
         recorded.check("h").unwrap();
-    }
-
-    #[test]
-    fn files_that_are_written_are_found_in_a_trace() {
-        let trace = "7 openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY) = 3\n\
-                     7 openat(AT_FDCWD, \"/tmp/out\", O_WRONLY|O_CREAT, 0666) = 4\n\
-                     7 openat(AT_FDCWD, \"/tmp/no\", O_WRONLY) = -1 EACCES (Permission denied)\n\
-                     7 openat(AT_FDCWD, \"/dev/null\", O_RDWR) = 5\n";
-        assert_eq!(files(trace), ["/tmp/out"]);
     }
 }

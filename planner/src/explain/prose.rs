@@ -198,9 +198,14 @@ pub fn infeasible(answer: &Infeasible) -> String {
     }
     let cpus = plural(fastest.cpus as usize, "CPU", "CPUs");
     let _ = writeln!(text, "What would have to change:");
-    let _ = writeln!(text, "  - an SLO of {:.2} ms can be met, on {cpus}; or", fastest.latency_ms);
+    // Rounded up, so that what is promised holds.
+    let _ = writeln!(
+        text,
+        "  - an SLO of {:.2} ms can be met, on {cpus}; or",
+        (answer.reached_ms * 100.0).ceil() / 100.0
+    );
     let longest = answer.stages.iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    let more = fastest.latency_ms - slo;
+    let more = answer.reached_ms - slo;
     match longest {
         Some((_, handler)) => {
             let _ = writeln!(

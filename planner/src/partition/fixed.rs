@@ -75,9 +75,15 @@ fn pool_bound(problem: &Problem<'_>, kind: &Kind, cpus: u32) -> f64 {
 /// A fixed model proves nothing about others.
 pub(crate) fn missed(fastest: Plan, slo_ms: f64) -> Answer {
     let bound_ms = fastest.bound.latency_ms;
-    let infeasible =
-        Infeasible { slo_ms, bound_ms, proved: false, fastest, stages: Vec::new(), stopped_by: None };
-    Answer::Infeasible(Box::new(infeasible))
+    Answer::Infeasible(Box::new(Infeasible {
+        slo_ms,
+        bound_ms,
+        proved: false,
+        reached_ms: fastest.prediction.latency_ms,
+        fastest,
+        stages: Vec::new(),
+        stopped_by: None,
+    }))
 }
 
 fn names(problem: &Problem<'_>, stage: usize) -> Vec<String> {

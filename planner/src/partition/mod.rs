@@ -115,6 +115,8 @@ pub struct Infeasible {
     pub proved: bool,
     /// The fastest plan found.
     pub fastest: Plan,
+    /// The least target that this plan meets: its latency, or that of the share of requests asked for.
+    pub reached_ms: f64,
     /// For each stage, its own lower bound and the handler that takes longest in it.
     pub stages: Vec<(f64, String)>,
     /// What cut the search short, where something did.
@@ -202,10 +204,10 @@ fn for_quantile(
         }
         // As far below as it was above, and at least a hundredth, so that this ends.
         target = (plan.prediction.latency_ms * (slo_ms / reached)).min(target * 0.99);
-        last = Some(plan.clone());
+        last = Some((plan.clone(), reached));
     }
-    let fastest = match last {
-        Some(plan) => *plan,
+    let (fastest, reached_ms) = match last {
+        Some((plan, reached)) => (*plan, reached),
         None => return for_mean(workflow, &Request { quantile: None, ..request.clone() }),
     };
     let bound_ms = fastest.bound.latency_ms;
@@ -215,6 +217,7 @@ fn for_quantile(
         bound_ms,
         proved: false,
         fastest,
+        reached_ms,
         stages,
         stopped_by: None,
     })))
@@ -286,7 +289,8 @@ fn infeasible(search: &mut Search<'_>, request: &Request, slo_ms: f64) -> Result
     let most = most_cpus(search);
     let stopped = search.stopped;
     let Some(found) = fastest(search, most) else { return Err(no_room(search.problem, most)) };
-    let fastest = finish(search, request, &found, None)?;
+    let mut fastest = finish(search, request, &found, None)?;
+    fastest.reason = format!("The fastest plan found; it misses {slo_ms} ms.");
     let bound_ms = search.workflow_bound(most);
     let problem = search.problem;
     let stages = problem.kind_of.iter().map(|&kind| {
@@ -300,6 +304,7 @@ fn infeasible(search: &mut Search<'_>, request: &Request, slo_ms: f64) -> Result
         proved: bound_ms > slo_ms,
         stages: stages.collect(),
         stopped_by: stopped.then(|| "the time budget".to_owned()),
+        reached_ms: fastest.prediction.latency_ms,
         fastest,
     })))
 }
