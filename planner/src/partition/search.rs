@@ -3,8 +3,10 @@
 //! What is found for a number of CPUs and wraps does not depend on the SLO. So a looser SLO can only accept more of
 //! the same answers, and never gets a worse one; and more CPUs only add answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+
+use rustc_hash::FxHashMap;
 
 use super::bound::{Work, best_rooms, rooms};
 use super::problem::Problem;
@@ -25,8 +27,8 @@ pub(crate) struct Search<'a> {
     pub problem: &'a Problem<'a>,
     pub work: Vec<Work>,
     stages: Vec<Stage<'a>>,
-    solved: Vec<HashMap<Vec<Key>, Option<Assignment>>>,
-    bounds: Vec<HashMap<Vec<Key>, f64>>,
+    solved: Vec<FxHashMap<Vec<Key>, Option<Assignment>>>,
+    bounds: Vec<FxHashMap<Vec<Key>, f64>>,
     best: BTreeMap<(u32, usize), Option<Solution>>,
     deadline: Option<Instant>,
     /// Whether the time was over before the search was.
@@ -54,8 +56,8 @@ impl<'a> Search<'a> {
             problem,
             work: kinds.iter().map(|kind| Work::new(problem, kind)).collect(),
             stages: kinds.iter().map(|kind| Stage::new(problem, kind, deadline)).collect(),
-            solved: kinds.iter().map(|_| HashMap::new()).collect(),
-            bounds: kinds.iter().map(|_| HashMap::new()).collect(),
+            solved: kinds.iter().map(|_| FxHashMap::default()).collect(),
+            bounds: kinds.iter().map(|_| FxHashMap::default()).collect(),
             best: BTreeMap::new(),
             deadline,
             stopped: false,
@@ -140,7 +142,7 @@ impl<'a> Search<'a> {
 
     /// Spends a fixed effort on making the best plan of a number of CPUs and wraps better.
     fn polish(&mut self, best: &mut Solution) {
-        let mut done: HashMap<usize, Assignment> = HashMap::new();
+        let mut done: FxHashMap<usize, Assignment> = FxHashMap::default();
         let kinds = self.problem.kinds.len();
         let effort = POLISH_EFFORT / u64::try_from(kinds).unwrap_or(1).max(1);
         for (at, (_, slots, assignment)) in best.stages.iter_mut().enumerate() {

@@ -1,12 +1,13 @@
 //! The assignment of one stage's nodes to slots: exact where it is small, longest-first with local search where not.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use limitless_faas_core::plan::Start;
+use rustc_hash::FxHashMap;
 
 use super::problem::{Kind, Problem};
 use super::slots::Slot;
+use crate::predict::model::Place;
 
 /// How many nodes of each class a process runs.
 pub(crate) type Content = Vec<u16>;
@@ -19,8 +20,9 @@ pub(crate) struct Assignment {
     pub contents: Vec<Content>,
 }
 
-/// What a process of some content costs, remembered.
-type Memo = HashMap<(Start, bool, u32, Content), f64>;
+/// What a process of some content costs from its beginning on, remembered: for a start, in the entry wrap or not,
+/// alone or not, on a number of CPUs.
+type Memo = FxHashMap<(Start, bool, bool, u32), FxHashMap<Content, f64>>;
 
 /// A kind of stage with all that is known of it.
 pub(crate) struct Stage<'a> {
@@ -40,7 +42,7 @@ const EXACT_NODES: usize = 6;
 
 impl<'a> Stage<'a> {
     pub(crate) fn new(problem: &'a Problem<'a>, kind: &'a Kind, deadline: Option<Instant>) -> Self {
-        Self { problem, kind, memo: HashMap::new(), deadline, effort: 0 }
+        Self { problem, kind, memo: Memo::default(), deadline, effort: 0 }
     }
 
     /// Whether the time is over.
@@ -83,22 +85,23 @@ impl<'a> Stage<'a> {
         if content.iter().all(|&count| count == 0) {
             return 0.0;
         }
-        let handlers = self.handlers(content);
-        let exec = self.exec(slot, content, &handlers);
-        slot.offset + self.problem.model.payload_ms(slot.start, slot.place, &handlers) + exec
+        slot.offset + self.cost(slot, content)
     }
 
-    fn exec(&mut self, slot: &Slot, content: &Content, handlers: &[usize]) -> f64 {
-        let lone = slot.alone && handlers.len() == 1;
-        // Looking up needs an owned key; a stage has few classes, so it is short.
-        let key = (slot.start, lone, slot.cpus, content.clone());
-        if let Some(&known) = self.memo.get(&key) {
+    fn cost(&mut self, slot: &Slot, content: &Content) -> f64 {
+        let lone = slot.alone && content.iter().sum::<u16>() == 1;
+        let remote = matches!(slot.place, Place::Remote { .. });
+        let kind = (slot.start, remote, lone, slot.cpus);
+        if let Some(&known) = self.memo.get(&kind).and_then(|memo| memo.get(content)) {
             return known;
         }
+        let handlers = self.handlers(content);
         self.effort += u64::try_from(handlers.len()).unwrap_or(u64::MAX);
-        let exec = self.problem.model.exec_on(slot.start, handlers, slot.alone, slot.cpus);
-        self.memo.insert(key, exec);
-        exec
+        let model = &self.problem.model;
+        let cost = model.payload_ms(slot.start, slot.place, &handlers)
+            + model.exec_on(slot.start, &handlers, slot.alone, slot.cpus);
+        self.memo.entry(kind).or_default().insert(content.clone(), cost);
+        cost
     }
 
     /// The handlers of a content in the order in which their threads start.
@@ -340,7 +343,6 @@ impl<'a> Stage<'a> {
 
     /// Makes a change if everything may be where it then is; `false` leaves all as it was.
     fn exchange(&self, slots: &[Slot], contents: &mut [Content], from: usize, change: &Change) -> bool {
-        let before = (contents[from].clone(), contents[change.to].clone());
         contents[from][change.give] -= 1;
         if let Some(back) = change.back {
             contents[change.to][back] -= 1;
@@ -352,7 +354,7 @@ impl<'a> Stage<'a> {
             contents[from][back] += 1;
         }
         if !fits {
-            (contents[from], contents[change.to]) = before;
+            change.undo(contents, from);
         }
         fits
     }
@@ -394,8 +396,8 @@ impl<'a> Stage<'a> {
         let here_bias = bias(worst);
         let here = self.total_load(&slots[worst], &contents[worst]);
         let mut changes = Vec::new();
-        let held = |content: &Content| (0..content.len()).filter(|&c| content[c] > 0).collect::<Vec<_>>();
-        let out = held(&contents[worst]);
+        let classes = self.kind.classes.len();
+        let held = |at: usize| (0..classes).filter(move |&class| contents[at][class] > 0);
         let keeps_one = contents[worst].iter().map(|&count| u32::from(count)).sum::<u32>() > 1;
         let mut roomy: Vec<usize> = (0..slots.len()).filter(|&to| to != worst).collect();
         roomy.sort_by(|&a, &b| done[a].total_cmp(&done[b]).then(a.cmp(&b)));
@@ -403,13 +405,9 @@ impl<'a> Stage<'a> {
         for to in roomy {
             let there_bias = bias(to);
             let there = self.total_load(&slots[to], &contents[to]);
-            for &give in &out {
-                let mut backs: Vec<Option<usize>> =
-                    held(&contents[to]).into_iter().filter(|&c| c > give).map(Some).collect();
-                if keeps_one {
-                    backs.push(None);
-                }
-                for back in backs {
+            for give in held(worst) {
+                let swaps = held(to).filter(|&back| back > give).map(Some);
+                for back in swaps.chain(keeps_one.then_some(None)) {
                     let mut left_here = here.work - self.load(&slots[worst], give).work;
                     let mut moved_to = there.work + self.load(&slots[to], give).work;
                     if let Some(back) = back {
@@ -437,7 +435,6 @@ impl<'a> Stage<'a> {
         change: &Change,
         limit: f64,
     ) -> Option<(f64, f64)> {
-        let before = (contents[from].clone(), contents[change.to].clone());
         if self.exchange(slots, contents, from, change) {
             let here = self.done(&slots[from], &contents[from]);
             let there = if here + GAIN_MS < limit {
@@ -448,8 +445,8 @@ impl<'a> Stage<'a> {
             if here.max(there) + GAIN_MS < limit {
                 return Some((here, there));
             }
+            change.undo(contents, from);
         }
-        (contents[from], contents[change.to]) = before;
         None
     }
 }
@@ -471,6 +468,17 @@ struct Change {
     to: usize,
     give: usize,
     back: Option<usize>,
+}
+
+impl Change {
+    fn undo(&self, contents: &mut [Content], from: usize) {
+        contents[self.to][self.give] -= 1;
+        contents[from][self.give] += 1;
+        if let Some(back) = self.back {
+            contents[from][back] -= 1;
+            contents[self.to][back] += 1;
+        }
+    }
 }
 
 /// A quick estimate of a process: its work, or its longest thread.
