@@ -85,7 +85,9 @@ impl Exit {
             Code::Incompatible => Self::Incompatible,
             Code::NoProgress | Code::TooManyInvocations => Self::NoProgress,
             Code::Cancelled => Self::Cancelled,
-            Code::StoreAway | Code::SaveFailed | Code::Damaged | Code::UnreadableLog => Self::Store,
+            Code::StoreAway | Code::SaveFailed | Code::ImageFailed | Code::Damaged | Code::UnreadableLog => {
+                Self::Store
+            }
             Code::SuccessorRefused | Code::AlreadyClaimed => Self::Platform,
             Code::BadInput
             | Code::InputChanged

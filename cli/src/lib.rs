@@ -41,6 +41,10 @@ use crate::exit::Exit;
 
 /// Carries out the command line and says how it ended.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if project::play_role(&args) {
+        return Exit::Ok.into();
+    }
     let cli = match Cli::read(args) {
         Ok(cli) => cli,
         Err(message) => {

@@ -12,7 +12,7 @@ use crate::args::Global;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
 use crate::platform::Dialect;
-use crate::project::Project;
+use crate::project::{Programs, Project};
 
 /// The folder `faas` in cargo's target folder, unless another is given.
 #[derive(Clone, Debug)]
@@ -58,8 +58,16 @@ impl State {
             Some(given) => std::path::absolute(given)
                 .context(Exit::Usage, || format!("failed to find {}", given.display()))
                 .map(|folder| Self { folder }),
-            None => Self::of(&Project::open(global)?, global),
+            None => match (Project::open(global), Programs::here(global)?) {
+                (Err(_), Some(programs)) => Ok(Self::beside(&programs)),
+                (project, _) => Self::of(&project?, global),
+            },
         }
+    }
+
+    /// The state of programs that are no part of a cargo project.
+    fn beside(programs: &Programs) -> Self {
+        Self { folder: programs.folder().join(".faas") }
     }
 
     /// The URL of the store to use: the one given, or the default one.

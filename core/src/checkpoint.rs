@@ -63,6 +63,8 @@ pub struct StateType {
 pub enum Codec {
     /// bincode 2 in its legacy configuration: fixed-width, little-endian.
     BincodeLegacy,
+    /// JSON: the manifest of a program's images, which stand beside it.
+    Json,
 }
 
 /// How an encoded state is compressed.

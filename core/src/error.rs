@@ -80,13 +80,16 @@ pub enum Code {
     /// A step that may run once at most was interrupted: whether its effect happened is not known.
     #[serde(rename = "LF019")]
     StepInterrupted,
+    /// A program could not be saved or restarted this time; what was saved before still stands.
+    #[serde(rename = "LF020")]
+    ImageFailed,
 }
 
 impl Code {
     /// What a caller can do.
     pub fn advice(self) -> Advice {
         match self {
-            Self::StoreAway | Self::SuccessorRefused => Advice::Retry,
+            Self::StoreAway | Self::SuccessorRefused | Self::ImageFailed => Advice::Retry,
             Self::AlreadyClaimed => Advice::Fenced,
             Self::Incompatible => Advice::Incompatible,
             Self::BadInput

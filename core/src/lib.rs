@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod pace;
 pub mod plan;
 pub mod profile;
+pub mod program;
 pub mod segment;
 
 pub use error::{Advice, Code, Failure};

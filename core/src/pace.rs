@@ -51,13 +51,15 @@ pub struct Pace {
     /// Whether a checkpoint was taken yet; until then `save_us` is a careful guess.
     is_measured: bool,
     save_us: u64,
+    /// What the handler itself expects saving to cost, where it can tell.
+    expected_us: u64,
     hand_over_us: u64,
     hook_gap_us: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { is_measured: false, save_us: 20_000, hand_over_us: 20_000, hook_gap_us: 0 }
+        Self { is_measured: false, save_us: 20_000, expected_us: 0, hand_over_us: 20_000, hook_gap_us: 0 }
     }
 }
 
@@ -85,6 +87,11 @@ impl Pace {
         self.is_measured = true;
     }
 
+    /// The handler expects that saving what it holds now takes so long.
+    pub fn expected(&mut self, us: u64) {
+        self.expected_us = us;
+    }
+
     /// Entry, invocation of the successor and acceptance took so long.
     pub fn handed_over(&mut self, us: u64) {
         self.hand_over_us = follow(self.hand_over_us, us);
@@ -106,7 +113,9 @@ impl Pace {
     /// The reserve before the deadline, in milliseconds: twice what saving and handing over should take, and one
     /// and a half times the longest way to the next hook, within a floor and a share of the limit.
     pub fn margin_ms(&self, limit_ms: u64) -> u64 {
-        let wanted = 2 * (self.save_us + self.hand_over_us) + self.hook_gap_us + self.hook_gap_us / 2;
+        let wanted = 2 * (self.save_us.max(self.expected_us) + self.hand_over_us)
+            + self.hook_gap_us
+            + self.hook_gap_us / 2;
         let most = limit_ms.saturating_mul(1000) / LARGEST_SHARE;
         // The floor gives way too where the limit is tiny.
         wanted.max(FLOOR_US).min(most).div_ceil(1000)
@@ -149,6 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_that_grows_says_so_before_it_is_measured() {
+        let mut pace = Pace::default();
+        pace.expected(300_000);
+        assert_eq!(pace.margin_ms(60_000), 640);
+        pace.saved(400_000);
+        assert_eq!(pace.margin_ms(60_000), 840);
+        pace.expected(0);
+        assert_eq!(pace.margin_ms(60_000), 840);
+    }
+
+    #[test]
     fn a_tiny_limit_still_leaves_half_of_it_for_work() {
         let mut pace = Pace::default();
         pace.hook_gap(10_000_000);
@@ -180,7 +200,7 @@ mod tests {
     #[test]
     fn the_interval_is_youngs() {
         let policy = Policy::default();
-        let mut pace = Pace { is_measured: true, save_us: 5000, hand_over_us: 0, hook_gap_us: 0 };
+        let mut pace = Pace { is_measured: true, save_us: 5000, ..Pace::default() };
         // sqrt(2 · 5 ms · 3.6e6 ms) = 6 s
         assert_eq!(pace.interval_ms(&policy, 0, 0), 6000);
         // Two crashes in 20 s: sqrt(2 · 5 · 10_000) = 316 ms, and not more often than each second.

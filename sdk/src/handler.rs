@@ -116,6 +116,8 @@ pub type AsyncEntry = fn(&Session, &RawValue) -> Running;
 pub enum Entry {
     Sync(SyncEntry),
     Async(AsyncEntry),
+    #[cfg(feature = "programs")]
+    Program(&'static crate::program::Declared),
 }
 
 /// The context that an entry hands to its handler.

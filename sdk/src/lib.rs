@@ -39,6 +39,8 @@ pub mod dmtcp;
 mod engine;
 mod error;
 pub mod handler;
+#[cfg(feature = "programs")]
+pub mod program;
 mod retry;
 mod runtime;
 mod serve;

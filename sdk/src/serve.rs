@@ -39,8 +39,13 @@ macro_rules! serve {
 /// What [`serve!`](crate::serve) calls. Returns when the process was asked to stop and everything has its answer; ends the
 /// process with a status otherwise.
 pub fn serve(handlers: Vec<&'static HandlerDef>) {
-    let handlers: &'static [&'static HandlerDef] = handlers.leak();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    serve_with(handlers, &arguments);
+}
+
+/// The same for handlers and arguments that were not known when this was built.
+pub(crate) fn serve_with(handlers: Vec<&'static HandlerDef>, arguments: &[String]) {
+    let handlers: &'static [&'static HandlerDef] = handlers.leak();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => run(handlers),
         ["describe"] => describe(handlers),
@@ -101,7 +106,7 @@ fn describe(handlers: &[&'static HandlerDef]) -> Result<(), String> {
     Ok(())
 }
 
-fn manifest(handlers: &[&'static HandlerDef]) -> Manifest {
+pub(crate) fn manifest(handlers: &[&'static HandlerDef]) -> Manifest {
     Manifest {
         format: Manifest::FORMAT,
         sdk: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,7 +120,7 @@ fn described(handler: &HandlerDef) -> Handler {
         doc: handler.doc.to_owned(),
         is_async: handler.is_async,
         input: input_schema(handler),
-        output: (handler.output.schema)().unwrap_or_else(|| json!({ "title": handler.output.type_text })),
+        output: output_schema(handler),
         fingerprint: fingerprint(handler),
         checkpoints: handler
             .checkpoints
@@ -147,8 +152,20 @@ fn nested(mut schema: Value) -> Value {
     schema
 }
 
+fn output_schema(handler: &HandlerDef) -> Value {
+    match handler.entry {
+        #[cfg(feature = "programs")]
+        crate::handler::Entry::Program(declared) => declared.output_schema(),
+        _ => (handler.output.schema)().unwrap_or_else(|| json!({ "title": handler.output.type_text })),
+    }
+}
+
 /// An object with one property per parameter; or the type's own schema where one parameter takes the whole input.
 fn input_schema(handler: &HandlerDef) -> Value {
+    #[cfg(feature = "programs")]
+    if let crate::handler::Entry::Program(declared) = handler.entry {
+        return declared.program.input_schema();
+    }
     if let [only] = handler.parameters
         && (only.whole_input)()
     {

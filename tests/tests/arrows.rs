@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("planner", &["core"]),
     ("proof", &["core"]),
     ("images", &[]),
-    ("cli", &["core", "images", "local", "planner", "store"]),
+    ("cli", &["core", "images", "local", "planner", "sdk", "store"]),
 ];
 
 /// The only places that may name a platform; everywhere else code is the same for all of them.

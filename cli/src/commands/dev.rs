@@ -84,7 +84,7 @@ impl Served {
         }
         let program = self.images.add(&function.target, &function.program)?;
         for handler in &function.manifest.handlers {
-            local.deploy(&Deployed { handler: &handler.name, program: &program }).await?;
+            local.deploy(&Deployed { handler: &handler.name, program: &program, args: &[] }).await?;
         }
         self.versions.insert(name, version);
         Ok(true)

@@ -4,17 +4,15 @@ use std::time::Instant;
 
 use limitless_faas_core::log::Phase;
 
-use super::run::on_own_platform;
+use super::run::{on_own_platform, serving};
 use super::{Session, conclude, with_id};
 use crate::args::Resume;
 use crate::error::Result;
 use crate::follow::{Ended, Follow, Seen};
 use crate::history::History;
 use crate::platform::{self, Ask};
-use crate::project::Project;
 use crate::records::{Records, now_us};
 use crate::render::Progress;
-use crate::state::State;
 use crate::units;
 
 pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
@@ -31,9 +29,8 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     if args.remote.apihost.is_some() || args.remote.gateway.is_some() {
         return remotely(session, args, &records, ask).await;
     }
-    let project = Project::open(&session.global)?;
-    let function = project.function_with(&handler, &args.pick, &session.ui).await?;
-    on_own_platform(session, &State::of(&project, &session.global)?, &function, &args.target, ask).await
+    let (serving, state) = serving(session, &handler, &args.pick).await?;
+    on_own_platform(session, &state, &serving, &args.target, ask).await
 }
 
 /// Says why nothing happens for a while, where an invocation that may be alive drives it.

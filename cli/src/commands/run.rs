@@ -1,35 +1,65 @@
 //! `cargo faas run`: build, run on a platform of our own, wait for the result.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use limitless_faas_core::ExecutionId;
+use limitless_faas_core::manifest::Handler;
 
 use super::{Session, conclude, with_id};
-use crate::args::{Run, Target};
+use crate::args::{Pick, Run, Target};
 use crate::capture::Capture;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::follow::{Follow, View};
 use crate::platform::{Ask, Call, Local, Served};
-use crate::project::{Function, Input, Project, check};
+use crate::project::{Input, Programs, Project, check};
 use crate::records::{Records, random};
 use crate::render::Progress;
 use crate::state::State;
+use crate::suggest;
 use crate::units;
 
 pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     // A mistyped input is told before a build that takes a minute.
     let input = Input::read(&args.input)?;
-    let project = Project::open(&session.global)?;
     let pick = args.pick.for_store(args.target.store.as_deref());
-    let function = project.function_with(&args.handler, &pick, &session.ui).await?;
-    let Some(handler) = function.handler(&args.handler) else {
-        return Err(crate::error::Error::bug("a function without the handler it was chosen for"));
-    };
-    check(handler, &input)?;
+    let (serving, state) = serving(session, &args.handler, &pick).await?;
+    check(&serving.handler, &input)?;
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
-    let call = Call { handler: handler.name.clone(), input, key, callback: None };
-    let state = State::of(&project, &session.global)?;
-    on_own_platform(session, &state, &function, &args.target, Ask::First(call)).await
+    let call = Call { handler: serving.handler.name.clone(), input, key, callback: None };
+    on_own_platform(session, &state, &serving, &args.target, Ask::First(call)).await
+}
+
+/// What serves a handler, or a program: a binary and what makes it do so.
+#[derive(Debug)]
+pub(super) struct Serving {
+    handler: Handler,
+    program: PathBuf,
+    args: Vec<String>,
+}
+
+/// Finds the program of this name that the nearest `faas.toml` declares, or builds the project's binary that has such a handler.
+pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Result<(Serving, State)> {
+    let programs = Programs::here(&session.global)?;
+    if let Some((programs, handler)) = programs.as_ref().and_then(|all| Some((all, all.handler(name)?))) {
+        let program = std::env::current_exe()
+            .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
+        let serving = Serving { handler, program, args: programs.arguments()? };
+        return Ok((serving, State::here(&session.global)?));
+    }
+    let declared = |error: Error| match &programs {
+        Some(programs) => error.help(suggest::among("program", name, programs.names())),
+        None => error,
+    };
+    let project = Project::open(&session.global).map_err(declared)?;
+    let function = project.function_with(name, pick, &session.ui).await.map_err(declared)?;
+    let Some(handler) = function.handler(name).cloned() else {
+        return Err(Error::bug("a function without the handler it was chosen for"));
+    };
+    Ok((
+        Serving { handler, program: function.program, args: Vec::new() },
+        State::of(&project, &session.global)?,
+    ))
 }
 
 /// A key that no other call has.
@@ -37,11 +67,11 @@ pub(super) fn fresh_key() -> Result<String> {
     Ok(format!("cargo-faas-{}", ExecutionId::from_random(random()?)))
 }
 
-/// Serves `function` on a platform of our own until what is asked for has ended.
+/// Serves `serving` on a platform of our own until what is asked for has ended.
 pub(super) async fn on_own_platform(
     session: &Session,
     state: &State,
-    function: &Function,
+    serving: &Serving,
     target: &Target,
     ask: Ask,
 ) -> Result<()> {
@@ -52,7 +82,7 @@ pub(super) async fn on_own_platform(
     let records = Records::open(&url)?;
     records.probe().await?;
     let local = Local::start(target, &url, None).await?;
-    let followed = follow(session, state, &local, &records, function, target, ask).await;
+    let followed = follow(session, state, &local, &records, serving, target, ask).await;
     local.shutdown().await;
     followed
 }
@@ -62,7 +92,7 @@ async fn follow(
     state: &State,
     local: &Local,
     records: &Records,
-    function: &Function,
+    serving: &Serving,
     target: &Target,
     ask: Ask,
 ) -> Result<()> {
@@ -71,7 +101,7 @@ async fn follow(
         capture: Capture::into(state.logs())?.of(ask.execution()),
         time_limit: target.time_limit,
     };
-    local.deploy(&Served { handler: ask.handler(), program: &function.program }).await?;
+    local.deploy(&Served { handler: ask.handler(), program: &serving.program, args: &serving.args }).await?;
     announce(session, target, &ask);
     let begun = Instant::now();
     let mut follow = Follow::new(records, local.client(), ask.clone(), Some(view));

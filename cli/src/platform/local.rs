@@ -33,6 +33,8 @@ pub struct Deployed<'a> {
     pub handler: &'a str,
     /// The binary that has it.
     pub program: &'a Path,
+    /// What makes the binary serve it, beside its environment.
+    pub args: &'a [String],
 }
 
 impl Local {
@@ -84,6 +86,7 @@ impl Local {
     pub async fn deploy(&self, deployed: &Deployed<'_>) -> Result<()> {
         let image = Image {
             env: self.environment(deployed.handler),
+            args: deployed.args.to_vec(),
             resumable: true,
             ..Image::new(deployed.program)
         };
@@ -113,6 +116,8 @@ impl Local {
         let of_store = of_store.into_iter().flatten();
         let set = of_store.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let mut environment: BTreeMap<String, String> = set.chain(own).collect();
+        // Where a program's DMTCP is.
+        environment.extend(std::env::var("DMTCP_ROOT").ok().map(|root| ("DMTCP_ROOT".to_owned(), root)));
         environment.insert("LIMITLESS_STORE".to_owned(), self.store_url.clone());
         environment.insert("LIMITLESS_HANDLER".to_owned(), handler.to_owned());
         if let Some(most) = self.target.max_invocations {

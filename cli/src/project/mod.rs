@@ -5,6 +5,7 @@ mod describe;
 mod input;
 mod metadata;
 mod pick;
+mod programs;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub use build::Profile;
 pub use input::{CONTROL, Input, check, text_of};
 pub use metadata::Wishes;
 pub use pick::Target;
+pub use programs::{Programs, play_role};
 
 /// A cargo workspace as `cargo metadata` tells it.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a part of tests")]
 
 pub mod containers;
+pub mod dmtcp;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

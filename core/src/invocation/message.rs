@@ -62,6 +62,11 @@ pub enum Event {
     Alarm,
     /// The hook answered a report.
     HookPassed,
+    /// What the handler expects saving to cost now, where it can tell before it was measured.
+    SaveExpected {
+        /// Microseconds.
+        cost_us: u64,
+    },
     /// The process was asked to stop.
     Stopping,
     /// The handler wants to record a step.

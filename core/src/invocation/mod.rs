@@ -125,6 +125,7 @@ impl Invocation {
             Event::Wrote(written) => self.wrote(now_us, written, out),
             Event::Alarm => self.alarm(now_us, out),
             Event::HookPassed => self.hook_passed(now_us, out),
+            Event::SaveExpected { cost_us } => self.save_expected(now_us, cost_us, out),
             Event::Stopping => self.stopping(now_us, out),
             Event::OutputStored(result) => self.output_stored(now_us, result, out),
             Event::Invoked(result) => self.invoked(now_us, result, out),

@@ -172,6 +172,13 @@ impl Invocation {
         }
     }
 
+    pub(super) fn save_expected(&mut self, now_us: u64, cost_us: u64, out: &mut Vec<Command>) {
+        self.pace.expected(cost_us);
+        if self.pending.is_none() && matches!(self.stage, Stage::Running) {
+            self.set_alarm(now_us, out);
+        }
+    }
+
     /// A cancellation, or somebody who believes that we are dead, shows in the log only.
     fn peek(&mut self, now_us: u64, out: &mut Vec<Command>) {
         let due_us = self.running.peeked_us + self.delivery.policy.peek_ms.saturating_mul(1000);

@@ -104,6 +104,14 @@ impl StateReader {
         StateReader { from: BufReader::with_capacity(BUFFER_BYTES, from) }
     }
 
+    /// All that is left, as it is.
+    #[cfg(feature = "programs")]
+    pub(crate) fn rest(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.from.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     pub(crate) fn raw<T: DeserializeOwned>(&mut self, what: &str) -> Result<T, Unreadable> {
         bincode::serde::decode_from_std_read(&mut self.from, CONFIG).map_err(|error| damaged(what, &error))
     }

@@ -37,7 +37,7 @@ impl Session {
     pub fn run_definition(&self, handler: &HandlerDef, input: &RawValue) -> Outcome {
         match handler.entry {
             Entry::Sync(entry) => self.run_sync(entry, input),
-            Entry::Async(_) => block_on(self.run_definition_async(handler, input)),
+            _ => block_on(self.run_definition_async(handler, input)),
         }
     }
 
@@ -53,6 +53,8 @@ impl Session {
         let entry = match handler.entry {
             Entry::Sync(entry) => return self.run_sync(entry, input),
             Entry::Async(entry) => entry,
+            #[cfg(feature = "programs")]
+            Entry::Program(declared) => return crate::program::run(self, declared, input).await,
         };
         let mut running = Some(entry(self, input));
         // The handler takes the session in its first poll. A later one could only meet a handler that it calls.

@@ -257,6 +257,10 @@ impl Run {
                 saved.steps = steps.length();
                 saved.ahead = steps.ahead();
                 saved.is_first_hook = is_first_hook;
+                if let Some(measure) = steps.take_measure() {
+                    saved.state = measure.progress;
+                    saved.bytes += measure.moved_bytes;
+                }
                 site.clone_into(&mut saved.site);
                 saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
                 (Event::Suspended(Snapshot { saved }), envelope)
@@ -294,6 +298,6 @@ fn save_failure(site: &str, source: &std::io::Error) -> Failure {
     }
 }
 
-pub(super) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@
 
 mod drive;
 mod handler;
-mod pieces;
+pub(crate) mod pieces;
 mod saving;
 mod state;
 mod steps;
@@ -29,7 +29,11 @@ use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
 
 pub(crate) use drive::note;
+#[cfg(feature = "programs")]
+pub(crate) use handler::lock;
 pub(crate) use state::fingerprint;
+#[cfg(feature = "programs")]
+pub(crate) use steps::Place;
 pub(crate) use steps::{Step, Steps};
 
 /// A call as a platform's contract understood it.
@@ -375,7 +379,7 @@ fn as_set(left_ms: u64) -> u64 {
     left_ms.next_multiple_of(step)
 }
 
-fn no_store() -> Failure {
+pub(crate) fn no_store() -> Failure {
     let message = "this function has to save its state and has no store: set LIMITLESS_STORE to a URL such as \
                    file:/var/lib/limitless";
     Failure::new(Code::NotConfigured, message)

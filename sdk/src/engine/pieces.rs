@@ -11,16 +11,16 @@ use super::handler::lock;
 /// Written or read, it was verified by this very process. One is enough: a process has one execution at a time.
 static LAST: Mutex<Option<(ExecutionId, Arc<Manifest>)>> = Mutex::new(None);
 
-pub(super) fn remember(execution: &ExecutionId, manifest: &Arc<Manifest>) {
+pub(crate) fn remember(execution: &ExecutionId, manifest: &Arc<Manifest>) {
     *lock(&LAST) = Some((execution.clone(), manifest.clone()));
 }
 
 /// What the next large checkpoint of this execution is compared with.
-pub(super) fn base(execution: &ExecutionId) -> Option<Arc<Manifest>> {
+pub(crate) fn base(execution: &ExecutionId) -> Option<Arc<Manifest>> {
     let last = lock(&LAST);
     last.as_ref().filter(|(of, _)| of == execution).map(|(_, manifest)| manifest.clone())
 }
 
-pub(super) fn of(log: &Log) -> Result<Pieces, StoreError> {
+pub(crate) fn of(log: &Log) -> Result<Pieces, StoreError> {
     Ok(Pieces::new(log.store().clone(), Key::new(&key::packs(log.id()))?))
 }

@@ -11,7 +11,7 @@ use limitless_faas_store::{EnvelopeError, EnvelopeReader, Key, Log, StoreError, 
 
 use super::handler::lock;
 use super::pieces;
-use crate::handler::HandlerDef;
+use crate::handler::{Entry, HandlerDef};
 
 /// The most bytes a state may have.
 const LIMIT_BYTES: u64 = 4 << 30;
@@ -27,7 +27,7 @@ trait Source: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Source for T {}
 
 /// A verified state, ready to be decoded.
-pub(super) struct State(EnvelopeReader<Box<dyn Source>>);
+pub(super) struct State(Box<dyn Read + Send>);
 
 impl Read for State {
     fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
@@ -114,9 +114,30 @@ async fn open(
     let execution = log.id().clone();
     // A large blob takes a while to read and hash, and health checks want their answers meanwhile.
     let verifying = tokio::task::spawn_blocking(move || verify(source, &execution, &saved, handler));
-    verifying
+    let verified = verifying
         .await
-        .unwrap_or_else(|_| Err(Verdict::Away(Failure::new(Code::StoreAway, "verifying was interrupted"))))
+        .unwrap_or_else(|_| Err(Verdict::Away(Failure::new(Code::StoreAway, "verifying was interrupted"))))?;
+    with_images(&log, verified, handler).await
+}
+
+/// The state of a program is a manifest; what it names is verified too.
+#[cfg(feature = "programs")]
+async fn with_images(log: &Log, mut state: State, handler: &HandlerDef) -> Result<State, Verdict> {
+    if !matches!(handler.entry, Entry::Program(_)) {
+        return Ok(state);
+    }
+    let mut manifest = Vec::new();
+    state
+        .read_to_end(&mut manifest)
+        .map_err(|error| Verdict::Away(Failure::new(Code::StoreAway, error.to_string())))?;
+    crate::program::verify(log, &manifest).await?;
+    Ok(State(Box::new(Cursor::new(manifest))))
+}
+
+#[cfg(not(feature = "programs"))]
+#[expect(clippy::unused_async, reason = "the images of programs are read")]
+async fn with_images(_: &Log, state: State, _: &HandlerDef) -> Result<State, Verdict> {
+    Ok(state)
 }
 
 async fn stored(log: &Log, saved: &Saved) -> Result<Box<dyn Source>, Verdict> {
@@ -154,7 +175,7 @@ fn verify(
         Some(what) => {
             Err(Verdict::Incompatible(Failure::new(Code::Incompatible, incompatible(handler.name, &what))))
         }
-        None => Ok(State(reader)),
+        None => Ok(State(Box::new(reader))),
     }
 }
 
@@ -210,7 +231,7 @@ pub(super) fn header(
 ) -> Header {
     let named = handler.state.as_ref();
     Header {
-        codec: Codec::BincodeLegacy,
+        codec: codec(handler),
         compression: Compression::None,
         handler: handler.name.to_owned(),
         fingerprint: fingerprint(handler),
@@ -223,6 +244,14 @@ pub(super) fn header(
         epoch,
         nonce,
         sequence,
+    }
+}
+
+fn codec(handler: &HandlerDef) -> Codec {
+    match handler.entry {
+        #[cfg(feature = "programs")]
+        Entry::Program(_) => Codec::Json,
+        _ => Codec::BincodeLegacy,
     }
 }
 

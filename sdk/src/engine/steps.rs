@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "programs")]
+use limitless_faas_core::ExecutionId;
 use limitless_faas_core::invocation::{Delivery, Event, Given};
 use limitless_faas_core::log::{Saved, Segment};
 use limitless_faas_core::segment::{Record, decode};
@@ -22,6 +24,8 @@ use crate::handler::HandlerDef;
 /// The steps of one delivery.
 pub(crate) struct Steps {
     log: Option<Log>,
+    #[cfg(feature = "programs")]
+    execution: ExecutionId,
     nonce: Nonce,
     /// Until when this invocation may wait for something itself: it needs the rest to go on and to save.
     wait_until_ms: u64,
@@ -55,6 +59,37 @@ struct Known {
     length: u64,
     sequence: u64,
     fatal: Option<Failure>,
+    measure: Option<Measure>,
+}
+
+/// How far a run came, as it was measured itself: where what it saves differs each time although nothing was done.
+pub(super) struct Measure {
+    /// The same for the same progress.
+    pub(super) progress: String,
+    /// What was stored beside the envelope.
+    pub(super) moved_bytes: u64,
+}
+
+/// Where a run of a program keeps what is too large for an envelope.
+#[cfg(feature = "programs")]
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) log: Option<Log>,
+    pub(crate) execution: ExecutionId,
+    /// The process's runtime.
+    pub(crate) process: Handle,
+    nonce: Nonce,
+    epoch: u64,
+}
+
+#[cfg(feature = "programs")]
+impl Place {
+    /// A name that no other blob of the execution has.
+    pub(crate) fn blob_name(&self) -> String {
+        static SEQUENCE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        format!("{}-image", key::checkpoint_name(self.epoch, self.nonce, sequence, 0))
+    }
 }
 
 /// A record and where it stands.
@@ -89,6 +124,8 @@ impl Steps {
             runs_from_the_top: handler.checkpoints.is_empty(),
             is_closed: AtomicBool::new(false),
             log,
+            #[cfg(feature = "programs")]
+            execution: delivery.execution.clone(),
             nonce: delivery.nonce,
             wait_until_ms: delivery.deadline_ms.saturating_sub(delivery.driver.limit_ms / 2),
             to,
@@ -204,6 +241,37 @@ impl Steps {
     /// The log has begun, and steps may be recorded.
     pub(super) fn allow(&self, lease_until_ms: u64) {
         self.allowed.send_replace(Some(lease_until_ms));
+    }
+
+    /// Where this run keeps what is large.
+    #[cfg(feature = "programs")]
+    pub(crate) fn place(&self) -> Place {
+        let epoch = lock(&self.known).epoch;
+        let (log, process) = (self.log.clone(), self.process.clone());
+        Place { log, execution: self.execution.clone(), process, nonce: self.nonce, epoch }
+    }
+
+    /// Tells what saving is expected to cost now.
+    #[cfg(feature = "programs")]
+    pub(crate) fn expect_save(&self, cost_us: u64) {
+        let generation = lock(&self.known).generation;
+        let _ = self.to.send(RunEvent { generation, event: Event::SaveExpected { cost_us }, envelope: None });
+    }
+
+    /// Says how far the run came, which what it saves does not tell.
+    #[cfg(feature = "programs")]
+    pub(crate) fn measured(&self, progress: String, moved_bytes: u64) {
+        lock(&self.known).measure = Some(Measure { progress, moved_bytes });
+    }
+
+    pub(super) fn take_measure(&self) -> Option<Measure> {
+        lock(&self.known).measure.take()
+    }
+
+    /// Ends the run with this failure, whatever it answers.
+    #[cfg(feature = "programs")]
+    pub(crate) fn fail(&self, failure: Failure) {
+        lock(&self.known).fatal(failure);
     }
 
     /// What a handler must not survive, whatever it made of the error.
