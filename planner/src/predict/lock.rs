@@ -16,22 +16,28 @@ use limitless_faas_core::calibration::Calibration;
 use super::timeline::Timeline;
 
 /// Ascending by CPU time, then by the order of their start: who gets the lock next.
-type Ready = BinaryHeap<Reverse<(Ordered, u32)>>;
+type Ready = BinaryHeap<Reverse<Entry>>;
 
 /// Ascending by the end of the wait, then by its beginning.
-type Waiting = BinaryHeap<Reverse<(Ordered, u32, u32)>>;
+type Waiting = BinaryHeap<Reverse<Entry>>;
 
-/// A time that is never negative and never NaN, so that its bits order as it does.
+/// A thread in a heap. Time, tie and thread in one number, so that a comparison has no branch: a time that is never
+/// negative and never NaN has bits that order as it does.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Ordered(u64);
+struct Entry(u128);
 
-impl Ordered {
-    fn new(ms: f64) -> Self {
-        Self((ms + 0.0).to_bits())
+impl Entry {
+    fn new(ms: f64, tie: u32, thread: u32) -> Self {
+        Self(u128::from((ms + 0.0).to_bits()) << 64 | u128::from(tie) << 32 | u128::from(thread))
     }
 
     fn ms(self) -> f64 {
-        f64::from_bits(self.0)
+        f64::from_bits((self.0 >> 64) as u64)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "what is cut off is the time and the tie")]
+    fn thread(self) -> u32 {
+        self.0 as u32
     }
 }
 
@@ -145,14 +151,14 @@ impl<'a> Simulation<'a> {
             spent += self.start_left;
             self.start_left = self.start;
             self.started += 1;
-            self.ready.push(Reverse((Ordered::new(0.0), to_u32(self.started))));
+            self.ready.push(Reverse(Entry::new(0.0, 0, to_u32(self.started))));
         }
         self.now += spent;
         self.main_cpu += spent;
         self.wake();
-        let next = self.ready.pop().map(|Reverse((_, thread))| thread);
+        let next = self.ready.pop().map(|Reverse(entry)| entry.thread());
         if self.started < self.threads.len() {
-            self.ready.push(Reverse((Ordered::new(self.main_cpu), MAIN)));
+            self.ready.push(Reverse(Entry::new(self.main_cpu, 0, MAIN)));
         }
         next
     }
@@ -173,12 +179,12 @@ impl<'a> Simulation<'a> {
             self.alive -= 1;
             thread.ended = self.now;
         }
-        let cpu = Ordered::new(thread.cpu);
+        let again = Entry::new(thread.cpu, 0, holder);
         self.wake();
         match stop {
-            Stop::Slice => Some(self.hand_on_from(cpu, holder)),
+            Stop::Slice => Some(self.hand_on_from(again)),
             Stop::Block { until } => {
-                self.waiting.push(Reverse((Ordered::new(until), self.waits, holder)));
+                self.waiting.push(Reverse(Entry::new(until, self.waits, holder)));
                 self.waits += 1;
                 self.hand_on()
             }
@@ -187,35 +193,35 @@ impl<'a> Simulation<'a> {
     }
 
     fn hand_on(&mut self) -> Option<u32> {
-        if let Some(Reverse((_, thread))) = self.ready.pop() {
-            return Some(thread);
+        if let Some(Reverse(entry)) = self.ready.pop() {
+            return Some(entry.thread());
         }
-        let Reverse((end, _, thread)) = self.waiting.pop()?;
-        self.now = end.ms();
-        self.threads[thread as usize - 1].resume();
-        Some(thread)
+        let Reverse(entry) = self.waiting.pop()?;
+        self.now = entry.ms();
+        self.threads[entry.thread() as usize - 1].resume();
+        Some(entry.thread())
     }
 
     /// The holder stays ready but lets somebody else go first, if there is anybody.
-    fn hand_on_from(&mut self, cpu: Ordered, holder: u32) -> u32 {
-        let Some(mut first) = self.ready.peek_mut() else { return holder };
-        let Reverse((_, next)) = *first;
-        *first = Reverse((cpu, holder));
+    fn hand_on_from(&mut self, holder: Entry) -> u32 {
+        let Some(mut first) = self.ready.peek_mut() else { return holder.thread() };
+        let next = first.0.thread();
+        *first = Reverse(holder);
         next
     }
 
     fn first_wait(&self) -> f64 {
-        self.waiting.peek().map_or(0.0, |Reverse((end, ..))| end.ms() - self.now)
+        self.waiting.peek().map_or(0.0, |Reverse(entry)| entry.ms() - self.now)
     }
 
     fn wake(&mut self) {
-        while let Some(Reverse((end, _, thread))) = self.waiting.peek().copied() {
-            if end.ms() > self.now {
+        while let Some(Reverse(entry)) = self.waiting.peek().copied() {
+            if entry.ms() > self.now {
                 return;
             }
             self.waiting.pop();
-            let cpu = self.threads[thread as usize - 1].resume();
-            self.ready.push(Reverse((Ordered::new(cpu), thread)));
+            let cpu = self.threads[entry.thread() as usize - 1].resume();
+            self.ready.push(Reverse(Entry::new(cpu, 0, entry.thread())));
         }
     }
 }
