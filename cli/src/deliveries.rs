@@ -65,8 +65,6 @@ struct Delivery {
 pub struct Attempt {
     /// When its request was sent, µs since 1970.
     pub started_us: u64,
-    /// Whether the process was started for it.
-    pub cold: bool,
     /// What starting the process cost.
     pub start_us: u64,
     /// How it ended, and when.
@@ -118,9 +116,9 @@ impl Deliveries {
         let delivery = self.by_activation.entry(event.activation.clone()).or_default();
         match &event.kind {
             EventKind::Queued => delivery.open += 1,
-            EventKind::Started { cold, start_us, .. } => {
-                let (started_us, cold, start_us) = (event.at_us, *cold, *start_us);
-                delivery.attempts.push(Attempt { started_us, cold, start_us, end: None });
+            EventKind::Started { start_us, .. } => {
+                let (started_us, start_us) = (event.at_us, *start_us);
+                delivery.attempts.push(Attempt { started_us, start_us, end: None });
             }
             EventKind::Answered { status, .. } => delivery.end(event.at_us, End::Answered(*status)),
             EventKind::Killed { reason, .. } => delivery.end(event.at_us, End::Killed(*reason)),
@@ -167,15 +165,6 @@ impl Deliveries {
     pub fn working_since_us(&self) -> Option<u64> {
         let attempts = self.by_activation.values().flat_map(|delivery| &delivery.attempts);
         attempts.filter(|attempt| attempt.end.is_none()).map(|attempt| attempt.started_us).max()
-    }
-
-    /// The try that was under way at `at_us`, whichever call it belongs to.
-    pub fn attempt_at(&self, at_us: u64) -> Option<(&str, &Attempt)> {
-        let all = self.by_activation.iter();
-        let tries =
-            all.flat_map(|(name, delivery)| delivery.attempts.iter().map(move |one| (name.as_str(), one)));
-        let begun = tries.filter(|(_, attempt)| attempt.started_us <= at_us);
-        begun.max_by_key(|(_, attempt)| attempt.started_us)
     }
 
     /// Why there is no point in going on, where nothing was ever saved.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use limitless_faas_core::log::LogError;
 use limitless_faas_core::{Advice, ExecutionId, Failure};
 use limitless_faas_local::{Event, EventKind};
-use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -14,7 +13,7 @@ use crate::deliveries::{Deliveries, Hopeless};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::history::History;
-use crate::platform::{Answer, Ask, Client, failure_in};
+use crate::platform::{Answer, Ask, Client, Said, failure_in};
 use crate::records::{Records, now_us};
 use crate::recover::{Next, Patience, Situation, next};
 use crate::report::advise;
@@ -25,7 +24,7 @@ pub enum Ended {
     /// As its log says.
     Log(Box<History>),
     /// The function answered, and there is no log.
-    Answer(Value),
+    Answer(Said),
 }
 
 /// Is told what happens.
@@ -220,7 +219,7 @@ impl<'a> Follow<'a> {
     }
 
     /// Why a delivery that was answered left nothing in the log; a result, where it is one.
-    async fn early_answer(&mut self) -> Result<Option<Value>> {
+    async fn early_answer(&mut self) -> Result<Option<Said>> {
         let is_over = self.seen.history.as_ref().is_some_and(|history| history.status().is_terminal());
         let is_idle = self.seen.deliveries.as_ref().is_none_or(|deliveries| deliveries.in_flight() == 0);
         // A platform without records has to be asked anew, which makes sense only where all else was without effect.
@@ -240,15 +239,17 @@ impl<'a> Follow<'a> {
         self.answered = None;
         // The log may have grown while we asked; then it has the last word.
         self.read_log().await?;
-        match failure_in(&answer) {
+        match failure_in(&answer.value) {
             Some(failure) => self.refused(&failure),
-            None if answer.get("execution").is_some() && answer.get("status").is_some() => Ok(None),
+            None if answer.value.get("execution").is_some() && answer.value.get("status").is_some() => {
+                Ok(None)
+            }
             None => Ok(self.seen.history.is_none().then_some(answer)),
         }
     }
 
     /// A failure that only a delivery tells: the execution is as it was.
-    fn refused(&mut self, failure: &Failure) -> Result<Option<Value>> {
+    fn refused(&mut self, failure: &Failure) -> Result<Option<Said>> {
         if is_passing(failure) {
             self.passing = Some(failure.clone());
             return Ok(None);

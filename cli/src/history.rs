@@ -23,7 +23,7 @@ pub struct Invocation {
     pub number: u64,
     /// Its fencing token.
     pub epoch: u64,
-    /// What the platform calls the delivery; empty where the log does not tell.
+    /// What the platform calls the delivery.
     pub activation: String,
     /// Whether it was its process's first; none where the log does not tell.
     pub cold: Option<bool>,
@@ -158,12 +158,12 @@ impl History {
                 self.save(0, entry, saved.as_ref());
             }
             // It ended before anything else had to be written: the log holds the end alone.
-            Kind::Completed { .. } => {
-                self.own(entry, None, None);
+            Kind::Completed { driver, .. } => {
+                self.own(entry, driver.as_ref(), None);
                 self.end(entry, Outcome::Completed);
             }
-            Kind::Failed { .. } => {
-                self.own(entry, None, None);
+            Kind::Failed { driver, .. } => {
+                self.own(entry, driver.as_ref(), None);
                 self.end(entry, Outcome::Failed);
             }
             _ => {}
@@ -295,7 +295,7 @@ pub(crate) mod samples {
             }
         }
 
-        fn driver(&self) -> Driver {
+        pub(crate) fn driver(&self) -> Driver {
             Driver {
                 activation: format!("{:032x}", self.epoch),
                 received_us: self.at_us - 1000,
@@ -344,7 +344,7 @@ pub(crate) mod samples {
         }
 
         pub(crate) fn complete(&mut self, json: &str) -> &mut Self {
-            self.write(Kind::Completed { output: Stored::Json(json.to_owned()), origin: None })
+            self.write(Kind::Completed { output: Stored::Json(json.to_owned()), origin: None, driver: None })
         }
 
         pub(crate) fn history(&self) -> History {
@@ -398,11 +398,13 @@ mod tests {
     fn an_end_alone_is_one_invocation() {
         let mut scribe = Scribe::new();
         let failure = Failure::new(Code::Application, "no");
-        scribe.write(Kind::Failed { failure, origin: Some(Scribe::origin()) });
+        let driver = Some(scribe.driver());
+        scribe.write(Kind::Failed { failure, origin: Some(Scribe::origin()), driver });
         let history = scribe.history();
         assert_eq!(history.invocations.len(), 1);
         assert_eq!(history.invocations[0].outcome, Outcome::Failed);
-        assert_eq!(history.invocations[0].limit_ms, None);
+        assert_eq!(history.invocations[0].limit_ms, Some(2000));
+        assert!(!history.invocations[0].activation.is_empty());
         assert!(History::of(&[]).unwrap().is_none());
     }
 }

@@ -49,18 +49,8 @@ pub fn shown(history: &History, deliveries: Option<&Deliveries>) -> Vec<Shown> {
 impl Shown {
     fn with(mut self, deliveries: &Deliveries, since_us: u64) -> Self {
         let known = &mut self.invocation;
-        // A log that holds the end alone does not name the delivery.
-        let found = match known.activation.as_str() {
-            "" => deliveries.attempt_at(known.claimed_us).map(|(name, attempt)| (name.to_owned(), attempt)),
-            name => deliveries.attempt(name, known.claimed_us).map(|attempt| (name.to_owned(), attempt)),
-        };
-        let Some((activation, attempt)) = found else { return self };
-        if known.activation.is_empty() {
-            known.activation.clone_from(&activation);
-            known.started_us = attempt.started_us;
-            known.used_us = known.ended_us.map(|ended_us| ended_us.saturating_sub(attempt.started_us));
-            known.cold = Some(attempt.cold);
-        }
+        let activation = known.activation.clone();
+        let Some(attempt) = deliveries.attempt(&activation, known.claimed_us) else { return self };
         if deliveries.limit_ms().is_some() {
             known.limit_ms = deliveries.limit_ms();
         }

@@ -19,7 +19,7 @@ fn an_image_is_the_same_to_the_byte_and_only_the_application_changes() {
     let sample = Sample::new("image");
     let archive = |name: &str| sample.project().join(name).display().to_string();
     let first = built(&sample, &["-o", &archive("1.tar")]);
-    assert_eq!(first["handlers"], json!(["slow", "says", "fails", "panics", "stuck"]));
+    assert_eq!(first["handlers"], json!(["slow", "wide", "says", "fails", "panics", "stuck"]));
     let again = built(&sample, &["-o", &archive("2.tar")]);
     assert_eq!(fs::read(archive("1.tar")).unwrap(), fs::read(archive("2.tar")).unwrap());
     assert_eq!(first, again);

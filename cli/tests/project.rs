@@ -40,7 +40,7 @@ fn dev_serves_rebuilds_and_leaves_nothing() {
     let sample = Sample::new("dev");
     let mut dev = sample.start(&["dev", "--time-limit", "1s", "--json"]);
     let serving = dev.next_json();
-    assert_eq!(serving["handlers"], json!(["slow", "says", "fails", "panics", "stuck"]));
+    assert_eq!(serving["handlers"], json!(["slow", "wide", "says", "fails", "panics", "stuck"]));
     let invoke = |args: &[&str]| {
         let args = [&["invoke"], args].concat();
         Ended::from(sample.command(&args).output().unwrap())
@@ -51,6 +51,10 @@ fn dev_serves_rebuilds_and_leaves_nothing() {
     assert!(report["invocations"].as_array().unwrap().len() >= 2, "{report}");
     invoke(&["fails"]).expect(1);
     invoke(&["nobody"]).expect(7);
+    // What ended at once is found like what took many invocations.
+    invoke(&["says", "--input", r#"{"line": "good morning"}"#]).expect(0);
+    let logs = Ended::from(sample.command(&["logs", "last"]).output().unwrap()).expect(0);
+    assert!(logs.stdout.contains("good morning"), "{}{}", logs.stdout, logs.stderr);
     let id = invoke(&["says", "--input", r#"{"line": "x"}"#, "--detach"]).expect(0).stdout;
     assert_eq!(id.trim().len(), 32);
 

@@ -96,6 +96,37 @@ fn the_same_key_is_the_same_execution() {
 }
 
 #[test]
+fn no_number_loses_a_digit() {
+    let sample = Sample::new("wide");
+    let input = |turns: u64| format!(r#"{{"n": 340282366920938463463374607431768211455, "turns": {turns}}}"#);
+    let once = sample.run(&["run", "wide", "--input", &input(0)]).expect(0);
+    assert_eq!(once.stdout, "340282366920938463463374607431768211455\n");
+    let args = ["run", "wide", "--input", &input(30), "--time-limit", "1s", "--json"];
+    let report = sample.run(&args).expect(0);
+    assert!(
+        report.stdout.contains("\"result\": 340282366920938463463374607431768211425,"),
+        "{}",
+        report.stdout
+    );
+    assert!(report.json()["invocations"].as_array().unwrap().len() >= 2, "{}", report.stdout);
+    assert_eq!(sample.run(&["result", "last"]).expect(0).stdout, "340282366920938463463374607431768211425\n");
+}
+
+#[test]
+fn a_program_beside_the_functions_is_passed_over() {
+    let sample = Sample::new("beside");
+    let bins = sample.project().join("src/bin");
+    std::fs::create_dir(&bins).unwrap();
+    std::fs::write(bins.join("sample-beside-tool.rs"), "fn main() {}").unwrap();
+    let unknown = sample.run(&["run", "nobody"]).expect(2);
+    let told = "has no handler `nobody`\n  help: the handlers are `slow`, `wide`, `says`, `fails`, `panics`, `stuck`";
+    assert!(unknown.stderr.contains(told), "{}", unknown.stderr);
+    sample.run(&["run", "says", "--input", r#"{"line": "found"}"#]).expect(0);
+    let tool = sample.run(&["run", "says", "--bin", "sample-beside-tool"]).expect(2);
+    assert!(tool.stderr.contains("`sample-beside-tool` does not say which handlers"), "{}", tool.stderr);
+}
+
+#[test]
 fn a_failing_handler_is_told_from_a_failing_command() {
     let sample = Sample::new("failing");
     let fails = sample.run(&["run", "fails", "--json"]).expect(1);

@@ -71,8 +71,10 @@ fn kind(name: &str) -> Kind {
             wake: None,
             so_far: Box::new(begun()),
         },
-        "completed" => Kind::Completed { output: Stored::Json("1".into()), origin: None },
-        "failed" => Kind::Failed { failure: Failure::new(Code::NoProgress, "stuck"), origin: None },
+        "completed" => Kind::Completed { output: Stored::Json("1".into()), origin: None, driver: None },
+        "failed" => {
+            Kind::Failed { failure: Failure::new(Code::NoProgress, "stuck"), origin: None, driver: None }
+        }
         "cancelled" => Kind::Cancelled { by: "somebody".into() },
         _ => Kind::Delivered { to: "http://receiver/".into() },
     }

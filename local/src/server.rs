@@ -134,7 +134,7 @@ pub(crate) fn text(status: StatusCode, message: &str) -> Reply {
     reply(status, "text/plain; charset=utf-8", message.to_owned().into())
 }
 
-pub(crate) fn json(status: StatusCode, value: &impl serde::Serialize) -> Reply {
+pub(crate) fn json(status: StatusCode, value: &(impl serde::Serialize + ?Sized)) -> Reply {
     match serde_json::to_vec(value) {
         Ok(body) => reply(status, "application/json", body.into()),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

@@ -42,6 +42,20 @@ async fn a_function_that_ends_in_time_is_an_ordinary_function() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_input_and_a_result_are_passed_on_to_the_letter() {
+    let stage = Stage::set(SUBJECT, "wide", Setting::default()).await.unwrap();
+    let input = r#"{ "n": 340282366920938463463374607431768211455, "xs": [0.30000000000000004, 1e23] }"#;
+    for (query, around) in [("blocking=true&result=true", ""), ("blocking=true", r#""response":{"#)] {
+        let asked =
+            stage.request_text(reqwest::Method::POST, &format!("actions/wide?{query}"), input.to_owned());
+        let (status, answer) = asked.await.unwrap();
+        let told = r#"{"result":[340282366920938463463374607431768211454,[0.30000000000000004,1e+23]]}"#;
+        assert!(status == 200 && answer.contains(told) && answer.contains(around), "{answer}");
+    }
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_outlives_its_limit_over_several_invocations() {
     let stage = Stage::set(SUBJECT, "squares", limited(500)).await.unwrap();
     let input = json!({ "n": 1500, "pause_us": 1000, "$limitless": { "idempotency_key": "k" } });

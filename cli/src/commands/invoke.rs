@@ -100,11 +100,11 @@ async fn wait_for_answer(session: &Session, client: &Client, call: Call) -> Resu
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(LONGEST);
     };
-    if let Some(failure) = failure_in(&answer) {
+    if let Some(failure) = failure_in(&answer.value) {
         return Err(advise(Error::failure(&failure), &failure, id.as_str()));
     }
-    if answer.get("execution").and_then(Value::as_str) == Some(id.as_str()) && answer.get("status").is_some()
-    {
+    let told = |name: &str| answer.value.get(name).and_then(Value::as_str);
+    if told("execution") == Some(id.as_str()) && told("status").is_some() {
         return Err(Error::new(Exit::Unfinished, format!("execution {id} goes on in further invocations"))
             .help(format!("name its store to wait for the result: cargo faas status {id} --store URL"))
             .help("or have the result posted: --callback URL"));

@@ -1,7 +1,5 @@
 //! `cargo faas logs`: what an execution's function processes printed.
 
-use std::path::Path;
-
 use serde_json::json;
 
 use super::Session;
@@ -27,14 +25,8 @@ pub(super) async fn logs(session: &Session, args: &Logs) -> Result<()> {
             .help(format!("it has {there}; `cargo faas status {id}` shows them")));
     }
     let mut printed = Vec::new();
-    let noted = capture::activations(&folder, &id)?;
     for one in invocations {
-        let lines = match one.activation.as_str() {
-            // A log that holds the end alone does not name the delivery.
-            "" => read_all(&folder, &noted)?,
-            name => of(&history.invocations, one, capture::read(&folder, name)?),
-        };
-        printed.push((one, lines));
+        printed.push((one, of(&history.invocations, one, capture::read(&folder, &one.activation)?)));
     }
     if session.ui.is_json() {
         let value = |(one, lines): &(&Invocation, Vec<Line>)| json!({ "number": one.number, "activation": one.activation, "lines": lines });
@@ -48,15 +40,6 @@ pub(super) async fn logs(session: &Session, args: &Logs) -> Result<()> {
         lines.iter().try_for_each(|line| session.ui.print(&shown(one, line)))?;
     }
     Ok(())
-}
-
-fn read_all(folder: &Path, activations: &[String]) -> Result<Vec<Line>> {
-    let mut lines = Vec::new();
-    for name in activations {
-        lines.extend(capture::read(folder, name)?);
-    }
-    lines.sort_by_key(|line| line.at_us);
-    Ok(lines)
 }
 
 /// Several invocations may share an activation, where a platform delivered it again: each has what was printed

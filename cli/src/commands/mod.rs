@@ -26,12 +26,15 @@ use std::sync::Mutex;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::log::Phase;
+use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::args::{Cli, Command, Global};
 use crate::deliveries::Deliveries;
 use crate::error::{Error, Result};
 use crate::follow::{Ended, Seen};
 use crate::history::History;
+use crate::platform::Said;
 use crate::records::Records;
 use crate::render;
 use crate::report::{self, Report};
@@ -130,14 +133,22 @@ async fn conclude(
 }
 
 /// A result that no log tells.
-fn answered(session: &Session, answer: &serde_json::Value) -> Result<()> {
-    if session.ui.is_json() {
-        let report = serde_json::json!({
-            "execution": null, "status": "completed", "result": answer, "error": null, "invocations": [],
-        });
-        return session.ui.print_json(&report);
+fn answered(session: &Session, answer: &Said) -> Result<()> {
+    #[derive(Serialize)]
+    struct Answered<'a> {
+        execution: (),
+        status: &'a str,
+        result: &'a RawValue,
+        error: (),
+        invocations: [(); 0],
     }
-    session.ui.print(&answer.to_string())
+    if !session.ui.is_json() {
+        return session.ui.print(&answer.json);
+    }
+    let result: &RawValue = serde_json::from_str(&answer.json)
+        .map_err(|error| Error::bug("failed to read JSON twice").because(error))?;
+    let report = Answered { execution: (), status: "completed", result, error: (), invocations: [] };
+    session.ui.print_json(&report)
 }
 
 fn summary(ui: &Ui, history: &History, report: &Report, deliveries: Option<&Deliveries>) {

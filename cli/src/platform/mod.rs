@@ -90,9 +90,26 @@ pub enum Answer {
     /// Nothing yet, or nothing that the platform tells.
     Pending,
     /// The function's own words.
-    Function(Value),
+    Function(Said),
     /// The platform's words for a function that gave no answer: it was killed, or died.
     Lost(String),
+}
+
+/// JSON that a function answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    /// To be looked at.
+    pub value: Value,
+    /// To be passed on: a value does not hold every number.
+    pub json: String,
+}
+
+impl Said {
+    /// What this text says; none if it is no JSON.
+    pub fn of(json: &str) -> Option<Self> {
+        let value = serde_json::from_str(json).ok()?;
+        Some(Self { value, json: json.trim().to_owned() })
+    }
 }
 
 impl Ask {

@@ -7,7 +7,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Answer, Ask, Call, Client, Deployment, body_with, resume_body};
+use super::{Answer, Ask, Call, Client, Deployment, Said, body_with, resume_body};
 use crate::error::{Error, Result};
 
 /// A call that waits for the function is given up after this; the function goes on.
@@ -85,9 +85,12 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let status = response.status();
     let text = response.text().await.unwrap_or_default();
     // Functions of ours answer JSON; anything else is another function's, or the platform's words.
-    Ok(match serde_json::from_str::<Value>(&text) {
-        Ok(value) => Answer::Function(value),
-        Err(_) if status.is_success() && !text.is_empty() => Answer::Function(Value::String(text)),
-        Err(_) => Answer::Lost(format!("{status}: {}", super::reason(&text))),
+    Ok(match Said::of(&text) {
+        Some(said) => Answer::Function(said),
+        None if status.is_success() && !text.is_empty() => {
+            let value = Value::String(text);
+            Answer::Function(Said { json: value.to_string(), value })
+        }
+        None => Answer::Lost(format!("{status}: {}", super::reason(&text))),
     })
 }

@@ -3,9 +3,11 @@
 use limitless_faas_core::ExecutionId;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Client, Deployment, body_with, failure_in, resume_body};
+use super::{Answer, Call, Client, Deployment, Said, body_with, failure_in, resume_body};
 use crate::error::{Error, Result};
 
 const ACTIONS: &str = "/api/v1/namespaces/_/actions";
@@ -52,21 +54,36 @@ pub(super) async fn answer(client: &Client, activation: &str) -> Result<Answer> 
     if response.status() == StatusCode::NOT_FOUND {
         return Ok(Answer::Pending);
     }
-    let record: Value = client
+    let record: Record = client
         .accepted(response, activation)
         .await?
         .json()
         .await
         .map_err(|error| no_platform(client, error))?;
-    Ok(read(&record))
+    Ok(read(&record.response))
+}
+
+#[derive(Deserialize)]
+struct Record {
+    response: Told,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    #[serde(default)]
+    status: String,
+    result: Option<Box<RawValue>>,
 }
 
 /// Success and application errors are the function's words; developer and platform errors are the platform's.
-fn read(record: &Value) -> Answer {
-    let result = record.pointer("/response/result").cloned().unwrap_or_default();
-    match record.pointer("/response/status").and_then(Value::as_str) {
-        Some("success" | "application error") => Answer::Function(result),
-        _ => Answer::Lost(failure_in(&result).map(|failure| failure.message).unwrap_or_default()),
+fn read(response: &Told) -> Answer {
+    let said = response.result.as_ref().and_then(|result| Said::of(result.get()));
+    match (response.status.as_str(), said) {
+        ("success" | "application error", Some(said)) => Answer::Function(said),
+        (_, said) => {
+            let failure = said.and_then(|said| failure_in(&said.value));
+            Answer::Lost(failure.map(|failure| failure.message).unwrap_or_default())
+        }
     }
 }
 
@@ -82,11 +99,13 @@ mod tests {
 
     #[test]
     fn the_platforms_words_are_not_the_functions() {
-        let record =
-            |status: &str| json!({ "response": { "status": status, "result": { "error": "gone" } } });
-        let words = json!({ "error": "gone" });
-        assert_eq!(read(&record("application error")), Answer::Function(words));
-        assert_eq!(read(&record("action developer error")), Answer::Lost("gone".to_owned()));
-        assert_eq!(read(&record("whisk internal error")), Answer::Lost("gone".to_owned()));
+        let record = |status: &str| {
+            let text = format!(r#"{{"response":{{"status":"{status}","result":{{"error": "gone"}}}}}}"#);
+            read(&serde_json::from_str::<Record>(&text).unwrap().response)
+        };
+        let words = Said::of(r#"{"error": "gone"}"#).unwrap();
+        assert_eq!(record("application error"), Answer::Function(words));
+        assert_eq!(record("action developer error"), Answer::Lost("gone".to_owned()));
+        assert_eq!(record("whisk internal error"), Answer::Lost("gone".to_owned()));
     }
 }

@@ -20,25 +20,32 @@ struct Format {
     format: u32,
 }
 
-pub(super) async fn describe(program: &Path) -> Result<Manifest> {
+/// What a binary says of itself; the inner error says why it is no function.
+///
+/// # Errors
+/// Where it can't be started, or speaks as a function of another version would.
+pub(super) async fn describe(program: &Path) -> Result<std::result::Result<Manifest, Error>> {
     let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut command = Command::new(program);
     command.arg("describe").stdin(Stdio::null()).stderr(Stdio::inherit()).env_remove("LISTEN_FDS");
     command.kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output())
-        .await
-        .map_err(|_| not_a_function(&name).because(std::io::Error::other("it did not answer in 20 s")))?
-        .context(Exit::Build, || format!("failed to start {}", program.display()))?;
+    let other = |why: String| Ok(Err(not_a_function(&name).because(std::io::Error::other(why))));
+    let Ok(output) = tokio::time::timeout(PATIENCE, command.output()).await else {
+        return other("it did not answer in 20 s".to_owned());
+    };
+    let output = output.context(Exit::Build, || format!("failed to start {}", program.display()))?;
     if !output.status.success() {
-        let status = std::io::Error::other(format!("`{name} describe` ended with {}", output.status));
-        return Err(not_a_function(&name).because(status));
+        return other(format!("`{name} describe` ended with {}", output.status));
     }
     read(&name, &output.stdout)
 }
 
-fn read(name: &str, printed: &[u8]) -> Result<Manifest> {
-    let format: Format =
-        serde_json::from_slice(printed).map_err(|error| not_a_function(name).because(error))?;
+fn read(name: &str, printed: &[u8]) -> Result<std::result::Result<Manifest, Error>> {
+    let other = |error: serde_json::Error| Ok(Err(not_a_function(name).because(error)));
+    let format: Format = match serde_json::from_slice(printed) {
+        Ok(format) => format,
+        Err(error) => return other(error),
+    };
     if format.format != Manifest::FORMAT {
         let message = format!(
             "binary `{name}` describes itself in format {}, and this cargo faas reads format {}",
@@ -49,7 +56,7 @@ fn read(name: &str, printed: &[u8]) -> Result<Manifest> {
             Error::usage(message).help("use the cargo-faas of the same version as its limitless-faas")
         );
     }
-    serde_json::from_slice(printed).map_err(|error| not_a_function(name).because(error))
+    serde_json::from_slice(printed).map_or_else(other, |manifest| Ok(Ok(manifest)))
 }
 
 fn not_a_function(name: &str) -> Error {
@@ -65,9 +72,9 @@ mod tests {
     fn another_format_and_other_programs_are_told_apart() {
         let error = read("x", br#"{"format":2,"handlers":{}}"#).unwrap_err();
         assert!(error.to_string().contains("format 2"), "{error}");
-        let error = read("x", b"Hello, world!\n").unwrap_err();
+        let error = read("x", b"Hello, world!\n").unwrap().unwrap_err();
         assert!(error.to_string().contains("does not say which handlers"), "{error}");
-        let manifest = read("x", br#"{"format":1,"sdk":"0.1.0","handlers":[]}"#).unwrap();
+        let manifest = read("x", br#"{"format":1,"sdk":"0.1.0","handlers":[]}"#).unwrap().unwrap();
         assert_eq!(manifest.handlers, []);
     }
 }

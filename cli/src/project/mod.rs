@@ -88,16 +88,19 @@ impl Project {
     /// # Errors
     /// Where no binary has it, or the build fails.
     pub async fn function_with(&self, handler: &str, pick: &Pick, ui: &Ui) -> Result<Function> {
-        let targets = self.targets(pick, Some(handler))?;
-        let mut names = Vec::new();
-        for target in &targets {
-            let function = self.build(target, pick, ui).await?;
-            if function.handler(handler).is_some() {
-                return Ok(function);
+        let (mut asked, mut names, mut other) = (Vec::new(), Vec::new(), None);
+        for target in self.targets(pick, Some(handler))? {
+            match self.build(None, &target, pick, ui).await? {
+                Ok(function) if function.handler(handler).is_some() => return Ok(function),
+                Ok(function) => {
+                    names.extend(function.manifest.handlers.into_iter().map(|handler| handler.name));
+                    asked.push(target);
+                }
+                Err(error) => other = other.or(Some(error)),
             }
-            names.extend(function.manifest.handlers.into_iter().map(|handler| handler.name));
         }
-        Err(no_handler(handler, &targets, &names))
+        // A package may have programs beside its functions; nothing but them is the mistake then.
+        Err(other.filter(|_| asked.is_empty()).unwrap_or_else(|| no_handler(handler, &asked, &names)))
     }
 
     /// Builds every binary with handlers that `pick` means.
@@ -113,33 +116,32 @@ impl Project {
     /// # Errors
     /// As [`Project::functions`].
     pub async fn functions_for(&self, triple: Option<&str>, pick: &Pick, ui: &Ui) -> Result<Vec<Function>> {
-        let mut functions = Vec::new();
+        let (mut functions, mut other) = (Vec::new(), None);
         for target in self.targets(pick, None)? {
-            functions.push(self.build_for(triple, &target, pick, ui).await?);
+            match self.build(triple, &target, pick, ui).await? {
+                Ok(function) => functions.push(function),
+                Err(error) => other = other.or(Some(error)),
+            }
         }
-        Ok(functions)
+        match other {
+            Some(error) if functions.is_empty() => Err(error),
+            _ => Ok(functions),
+        }
     }
 
-    /// Builds one binary and asks it what it has.
-    ///
-    /// # Errors
-    /// Where cargo fails, or the binary does not answer `describe`.
-    pub async fn build(&self, target: &Target, pick: &Pick, ui: &Ui) -> Result<Function> {
-        self.build_for(None, target, pick, ui).await
-    }
-
-    async fn build_for(
+    /// Builds one binary and asks it what it has; the inner error says that it is no function.
+    async fn build(
         &self,
         triple: Option<&str>,
         target: &Target,
         pick: &Pick,
         ui: &Ui,
-    ) -> Result<Function> {
+    ) -> Result<std::result::Result<Function, Error>> {
         let profile =
             Profile { release: pick.release, features: &pick.features, quiet: ui.is_quiet(), triple };
         let program = build::build(self, target, &profile).await?;
         let manifest = describe::describe(&program).await?;
-        Ok(Function { target: target.clone(), program, manifest })
+        Ok(manifest.map(|manifest| Function { target: target.clone(), program, manifest }))
     }
 
     fn members(&self) -> impl Iterator<Item = &Package> {

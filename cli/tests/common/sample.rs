@@ -16,6 +16,18 @@ fn slow(n: u64, pause_ms: u64) -> u64 {
     sum
 }
 
+/// `n` less the number of turns.
+#[handler]
+fn wide(n: u128, turns: u64) -> u128 {
+    let mut n = n;
+    #[checkpoint]
+    for _ in 0..turns {
+        std::thread::sleep(Duration::from_millis(50));
+        n -= 1;
+    }
+    n
+}
+
 /// Prints a line and returns it.
 #[handler]
 fn says(line: String) -> String {
@@ -43,5 +55,5 @@ fn stuck(ms: u64) -> u64 {
 }
 
 fn main() {
-    limitless_faas::serve!(slow, says, fails, panics, stuck);
+    limitless_faas::serve!(slow, wide, says, fails, panics, stuck);
 }

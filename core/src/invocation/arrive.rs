@@ -167,7 +167,7 @@ impl Invocation {
             return self.write(
                 now_us,
                 self.epoch() + 1,
-                Kind::Failed { failure, origin: None },
+                Kind::Failed { failure, origin: None, driver: None },
                 Then::Conclude,
                 out,
             );

@@ -4,7 +4,7 @@ use super::message::{Answer, Call, Command, Finished};
 use super::write::Then;
 use super::{Invocation, Stage, backoff_ms};
 use crate::Failure;
-use crate::log::{Kind, Origin, Output, Phase, RESULT_INLINE_LIMIT, Status, Stored};
+use crate::log::{Driver, Kind, Origin, Output, Phase, RESULT_INLINE_LIMIT, Status, Stored};
 
 impl Invocation {
     pub(super) fn finished(&mut self, now_us: u64, finished: Finished, out: &mut Vec<Command>) {
@@ -41,7 +41,8 @@ impl Invocation {
 
     fn complete(&mut self, now_us: u64, output: Output, out: &mut Vec<Command>) {
         self.stage = Stage::Finishing;
-        let kind = Kind::Completed { output, origin: self.first_origin() };
+        let (origin, driver) = self.begun().unzip();
+        let kind = Kind::Completed { output, origin, driver };
         self.write(now_us, self.epoch(), kind, Then::Conclude, out);
     }
 
@@ -50,14 +51,15 @@ impl Invocation {
             return self.answer(Answer::Failed(failure), out);
         }
         self.stage = Stage::Finishing;
-        let kind = Kind::Failed { failure, origin: self.first_origin() };
+        let (origin, driver) = self.begun().unzip();
+        let kind = Kind::Failed { failure, origin, driver };
         self.write(now_us, self.epoch(), kind, Then::Conclude, out);
     }
 
-    /// Where the end is the log's first entry it also says what was asked for.
-    fn first_origin(&self) -> Option<Origin> {
+    /// Where the end is the log's first entry it also says what was asked for, and who drove.
+    fn begun(&self) -> Option<(Origin, Driver)> {
         match (&self.log, &self.delivery.call) {
-            (None, Call::First { origin, .. }) => Some(origin.clone()),
+            (None, Call::First { origin, .. }) => Some((origin.clone(), self.delivery.driver.clone())),
             _ => None,
         }
     }

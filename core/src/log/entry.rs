@@ -85,6 +85,9 @@ pub enum Kind {
         /// What was asked for, where this is the first entry.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Origin>,
+        /// Who drove, where this is the first entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        driver: Option<Driver>,
     },
     /// The execution failed for good.
     Failed {
@@ -93,6 +96,9 @@ pub enum Kind {
         /// What was asked for, where this is the first entry.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Origin>,
+        /// Who drove, where this is the first entry.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        driver: Option<Driver>,
     },
     /// Somebody called it off.
     Cancelled {
@@ -307,7 +313,7 @@ mod tests {
             epoch: 3,
             nonce: Nonce::from_random([2; 8]),
             at_us: 5,
-            kind: Kind::Failed { failure: Failure::new(Code::Panicked, "no"), origin: None },
+            kind: Kind::Failed { failure: Failure::new(Code::Panicked, "no"), origin: None, driver: None },
         }
     }
 
@@ -338,8 +344,11 @@ mod tests {
     #[test]
     fn json_of_a_result_is_kept_as_it_is() {
         let output = Stored::Json(r#"{"b":1.0,  "a":18446744073709551615}"#.to_owned());
-        let entry = Entry { kind: Kind::Completed { output: output.clone(), origin: None }, ..failed() };
+        let entry = Entry {
+            kind: Kind::Completed { output: output.clone(), origin: None, driver: None },
+            ..failed()
+        };
         let back = Entry::decode(&entry.encode().unwrap()).unwrap();
-        assert_eq!(back.kind, Kind::Completed { output, origin: None });
+        assert_eq!(back.kind, Kind::Completed { output, origin: None, driver: None });
     }
 }

@@ -194,8 +194,8 @@ impl Execution {
                 };
                 (Some(origin.clone()), Phase::Owned(owner))
             }
-            Kind::Completed { output, origin } => (origin.clone(), Phase::Completed(output.clone())),
-            Kind::Failed { failure, origin } => (origin.clone(), Phase::Failed(failure.clone())),
+            Kind::Completed { output, origin, .. } => (origin.clone(), Phase::Completed(output.clone())),
+            Kind::Failed { failure, origin, .. } => (origin.clone(), Phase::Failed(failure.clone())),
             Kind::Cancelled { by } => (None, Phase::Cancelled { by: by.clone() }),
             other => return Err(LogError::Beginning(other.name())),
         };

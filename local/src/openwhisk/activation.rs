@@ -3,18 +3,44 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use hyper::StatusCode;
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Refusal;
 use crate::names::is_activation_id;
 use crate::platform::Shared;
+use crate::server::{Reply, json as json_reply};
 use crate::sync::lock;
 
 /// What became of an activation, in OpenWhisk's four kinds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) status: Status,
-    pub(super) result: Value,
+    /// As the function wrote it: its numbers may be larger than any type of ours.
+    pub(super) result: Arc<RawValue>,
+}
+
+/// What a record says of the outcome.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Response<'a> {
+    status: &'static str,
+    status_code: u8,
+    success: bool,
+    result: &'a RawValue,
+    size: usize,
+}
+
+/// All of a record.
+#[derive(Debug, Serialize)]
+pub(super) struct Whole<'a> {
+    #[serde(flatten)]
+    brief: Value,
+    subject: &'a str,
+    response: Response<'a>,
+    logs: &'a [String],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +90,15 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn response(&self) -> Value {
-        let status = self.outcome.status;
-        json!({
-            "status": status.text(), "statusCode": status.code(), "success": status == Status::Success,
-            "result": self.outcome.result, "size": self.outcome.result.to_string().len(),
-        })
+    pub(super) fn response(&self) -> Response<'_> {
+        let (status, result) = (self.outcome.status, &*self.outcome.result);
+        Response {
+            status: status.text(),
+            status_code: status.code(),
+            success: status == Status::Success,
+            result,
+            size: result.get().len(),
+        }
     }
 
     fn brief(&self) -> Value {
@@ -88,12 +117,8 @@ impl Record {
         })
     }
 
-    pub(super) fn json(&self) -> Value {
-        let mut whole = self.brief();
-        whole["subject"] = json!(self.namespace);
-        whole["response"] = self.response();
-        whole["logs"] = json!(self.logs);
-        whole
+    pub(super) fn whole(&self) -> Whole<'_> {
+        Whole { brief: self.brief(), subject: &self.namespace, response: self.response(), logs: &self.logs }
     }
 
     /// Whether a list for `name` (an action, or `package/action`) shows it.
@@ -136,7 +161,7 @@ pub(super) fn get(shared: &Shared, id: &str) -> Result<Arc<Record>, Refusal> {
     lock(&shared.whisk.records).by_id.get(id).cloned().ok_or_else(Refusal::not_found)
 }
 
-pub(super) fn list(shared: &Shared, query: &BTreeMap<String, String>) -> Result<Value, Refusal> {
+pub(super) fn list(shared: &Shared, query: &BTreeMap<String, String>) -> Result<Reply, Refusal> {
     let (limit, skip) = super::rest::page(query)?;
     let moment = |name: &str, default: u64| match query.get(name).filter(|text| !text.is_empty()) {
         Some(text) => {
@@ -154,9 +179,14 @@ pub(super) fn list(shared: &Shared, query: &BTreeMap<String, String>) -> Result<
     drop(records);
     found.sort_by_key(|record| std::cmp::Reverse(record.start_ms));
     if query.get("count").is_some_and(|count| count == "true") {
-        return Ok(json!({ "activations": found.len().saturating_sub(skip) }));
+        let count = json!({ "activations": found.len().saturating_sub(skip) });
+        return Ok(json_reply(StatusCode::OK, &count));
     }
     let whole = query.get("docs").is_some_and(|docs| docs == "true");
     let shown = found.iter().skip(skip).take(limit);
-    Ok(shown.map(|record| if whole { record.json() } else { record.brief() }).collect())
+    Ok(if whole {
+        json_reply(StatusCode::OK, &shown.map(|record| record.whole()).collect::<Vec<_>>())
+    } else {
+        json_reply(StatusCode::OK, &shown.map(|record| record.brief()).collect::<Vec<_>>())
+    })
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -55,12 +56,13 @@ pub(super) async fn invoke(
     shared: &Arc<Shared>,
     action: Arc<Action>,
     query: &BTreeMap<String, String>,
-    payload: Map<String, Value>,
+    payload: Fields,
     transaction: &str,
 ) -> Result<Reply, Refusal> {
     let manner = Manner::new(shared, query)?;
     let slot = shared.whisk.throttle.enter()?;
-    let params = parameters(shared, &action, payload);
+    let params = parameters(shared, &action, payload)
+        .map_err(|error| Refusal::bad_request(format!("The parameters can't be passed on: {error}")))?;
     let id = Uuid::new_v4().simple().to_string();
     let (teller, told) = oneshot::channel();
     let delivery = Delivery {
@@ -104,20 +106,25 @@ fn tell(record: &Record, result_only: bool) -> Reply {
         Status::ApplicationError | Status::DeveloperError => StatusCode::BAD_GATEWAY,
         Status::PlatformError => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    if result_only { json_reply(status, &record.outcome.result) } else { json_reply(status, &record.json()) }
+    if result_only {
+        json_reply(status, &*record.outcome.result)
+    } else {
+        json_reply(status, &record.whole())
+    }
 }
 
+/// The fields of a payload, each as it was written.
+pub(super) type Fields = BTreeMap<String, Box<RawValue>>;
+
 /// The package's parameters, overlaid by the action's, overlaid by the caller's.
-fn parameters(shared: &Shared, action: &Action, payload: Map<String, Value>) -> Map<String, Value> {
+fn parameters(shared: &Shared, action: &Action, payload: Fields) -> serde_json::Result<Box<RawValue>> {
     let packages = lock(&shared.whisk.packages);
     let package = action.name.package.as_ref().and_then(|name| packages.get(name));
     let bound = package.map(|package| package.parameters.as_slice()).unwrap_or_default();
-    let bound = bound
-        .iter()
-        .chain(&action.parameters)
-        .filter(|pair| !pair.init)
-        .map(|pair| (pair.key.clone(), pair.value.clone()));
-    bound.chain(payload).collect()
+    let bound = bound.iter().chain(&action.parameters).filter(|pair| !pair.init);
+    let bound = bound.map(|pair| to_raw_value(&pair.value).map(|value| (pair.key.clone(), value)));
+    let all: Fields = bound.chain(payload.into_iter().map(Ok)).collect::<serde_json::Result<_>>()?;
+    to_raw_value(&all)
 }
 
 /// One activation as the dispatcher runs it.
@@ -126,7 +133,8 @@ struct Run {
     action: Arc<Action>,
     id: String,
     transaction: String,
-    params: Map<String, Value>,
+    /// A JSON object, as it goes to the function.
+    params: Box<RawValue>,
     /// Who waits for the first end.
     teller: Mutex<Option<oneshot::Sender<Record>>>,
     is_told: AtomicBool,
@@ -194,14 +202,16 @@ impl Work for Run {
         if let Some(code) = &exec.code {
             value["code"] = json!(code);
         }
-        Some(post("/init", &json!({ "value": value })))
+        Some(post("/init", json!({ "value": value }).to_string()))
     }
 
     fn run(&self, deadline: SystemTime, owner_dead: Option<&str>) -> Call {
-        let mut body = Map::new();
-        body.insert("value".to_owned(), Value::Object(self.params.clone()));
-        body.extend(self.context(deadline).into_iter().map(|(name, value)| (name.to_owned(), value.into())));
-        let mut call = post("/run", &Value::Object(body));
+        let context = self.context(deadline).into_iter();
+        let context: Map<String, Value> =
+            context.map(|(name, value)| (name.to_owned(), value.into())).collect();
+        // The parameters are passed on to the letter, so the object around them is written here.
+        let context = Value::Object(context).to_string();
+        let mut call = post("/run", format!(r#"{{"value":{},{}"#, self.params.get(), &context[1..]));
         if let Some(token) = owner_dead.and_then(|token| HeaderValue::from_str(token).ok()) {
             call.headers.insert(OWNER_DEAD, token);
         }
@@ -238,9 +248,9 @@ impl Work for Run {
     }
 }
 
-fn post(path: &'static str, body: &Value) -> Call {
+fn post(path: &'static str, body: String) -> Call {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let body = Bytes::from(body.to_string());
+    let body = Bytes::from(body);
     Call { method: Method::POST, uri: Uri::from_static(path), headers, body }
 }

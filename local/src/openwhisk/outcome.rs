@@ -1,8 +1,12 @@
 //! What an activation becomes, given what its container did: the table of OpenWhisk's container contract.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::activation::{Outcome, Status};
@@ -55,13 +59,14 @@ fn of_answer(answer: &Answer, max: usize) -> Outcome {
         let error = format!(
             "The action produced a response that exceeded the allowed length: more than {max} bytes. It begins: {start}"
         );
-        return Outcome { status: Status::ApplicationError, result: json!({ "error": error }) };
+        return told(Status::ApplicationError, error.into());
     }
-    match serde_json::from_slice::<Value>(&answer.body) {
-        Ok(result @ (Value::Object(_) | Value::Array(_))) if answer.status == StatusCode::OK => {
-            let failed = result.get("error").is_some();
+    match serde_json::from_slice::<Box<RawValue>>(&answer.body) {
+        Ok(result) if answer.status == StatusCode::OK && result.get().starts_with(['{', '[']) => {
+            let fields = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(result.get());
+            let failed = fields.is_ok_and(|fields| fields.contains_key("error"));
             let status = if failed { Status::ApplicationError } else { Status::Success };
-            Outcome { status, result }
+            Outcome { status, result: result.into() }
         }
         _ => developer(
             said(answer).unwrap_or_else(|| json!("The action did not return a dictionary or array.")),
@@ -73,8 +78,7 @@ fn of_answer(answer: &Answer, max: usize) -> Outcome {
 pub(super) fn keeps_process(answer: &Answer) -> bool {
     let is_json = || {
         let first = answer.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        matches!(first, Some(b'{' | b'['))
-            && serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok()
+        matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
     };
     answer.status == StatusCode::OK && !answer.is_chunked() && (answer.truncated || is_json())
 }
@@ -85,9 +89,17 @@ fn said(answer: &Answer) -> Option<Value> {
 }
 
 fn developer(error: impl Into<Value>) -> Outcome {
-    Outcome { status: Status::DeveloperError, result: json!({ "error": error.into() }) }
+    told(Status::DeveloperError, error.into())
 }
 
 fn platform(error: &str) -> Outcome {
-    Outcome { status: Status::PlatformError, result: json!({ "error": error }) }
+    told(Status::PlatformError, error.into())
+}
+
+/// The platform's own words.
+#[expect(clippy::needless_pass_by_value, reason = "made for it")]
+fn told(status: Status, error: Value) -> Outcome {
+    // A `Value` is always JSON.
+    let result = RawValue::from_string(json!({ "error": error }).to_string()).map(Arc::from);
+    Outcome { status, result: result.unwrap_or_else(|_| RawValue::NULL.to_owned().into()) }
 }

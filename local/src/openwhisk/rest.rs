@@ -8,11 +8,12 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, StatusCode};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::action::{self, Action, ActionName, BAD_NAME, too_large};
-use super::{Refusal, activation, invoke, package};
+use super::invoke::{self, Fields};
+use super::{Refusal, activation, package};
 use crate::auth::Auth;
 use crate::events::millis;
 use crate::names::is_entity_name;
@@ -200,14 +201,13 @@ fn activations(shared: &Shared, request: &Request<Incoming>, rest: &[String]) ->
         return Err(Refusal::method());
     }
     let parts: Vec<&str> = rest.iter().map(String::as_str).collect();
-    let shown = match parts.as_slice() {
-        [] => activation::list(shared, &query(request))?,
-        [id] => activation::get(shared, id)?.json(),
-        [id, "result"] => activation::get(shared, id)?.response(),
-        [id, "logs"] => json!({ "logs": activation::get(shared, id)?.logs }),
-        _ => return Err(Refusal::not_found()),
-    };
-    Ok(json_reply(StatusCode::OK, &shown))
+    match parts.as_slice() {
+        [] => activation::list(shared, &query(request)),
+        [id] => Ok(json_reply(StatusCode::OK, &activation::get(shared, id)?.whole())),
+        [id, "result"] => Ok(json_reply(StatusCode::OK, &activation::get(shared, id)?.response())),
+        [id, "logs"] => Ok(json_reply(StatusCode::OK, &json!({ "logs": activation::get(shared, id)?.logs }))),
+        _ => Err(Refusal::not_found()),
+    }
 }
 
 async fn body(request: Request<Incoming>, max: usize) -> Result<Bytes, Refusal> {
@@ -223,8 +223,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 }
 
 /// An invocation's payload; none is as good as an empty object.
-fn arguments(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
-    if body.is_empty() { Ok(Map::new()) } else { parse(body) }
+fn arguments(body: &[u8]) -> Result<Fields, Refusal> {
+    if body.is_empty() { Ok(Fields::new()) } else { parse(body) }
 }
 
 fn user_limits(shared: &Shared) -> Value {

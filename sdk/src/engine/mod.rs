@@ -21,7 +21,6 @@ use limitless_faas_core::invocation::{Answer, Call, Delivery};
 use limitless_faas_core::log::{Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Log, Settings, Store, open_with_faults};
-use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -102,8 +101,8 @@ fn secret(name: &str) -> Option<String> {
 
 /// What a call asks.
 pub(crate) enum Asked {
-    /// Run the handler.
-    First { execution: ExecutionId, input: Value, is_durable: bool, callback: Option<String> },
+    /// Run the handler on this input, canonical JSON.
+    First { execution: ExecutionId, input: String, is_durable: bool, callback: Option<String> },
     /// Go on with an execution.
     Resume { execution: ExecutionId, entry: Option<u64> },
 }
@@ -295,9 +294,8 @@ impl Engine {
         let (execution, call, input) = match &incoming.asked {
             Asked::Resume { execution, entry } => (execution.clone(), Call::Resume { entry: *entry }, None),
             Asked::First { execution, input, is_durable, callback } => {
-                let json = input.to_string();
-                let origin = Origin { input: described(execution, nonce, &json), callback: callback.clone() };
-                (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(json))
+                let origin = Origin { input: described(execution, nonce, input), callback: callback.clone() };
+                (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(input.clone()))
             }
         };
         let driver = Driver {

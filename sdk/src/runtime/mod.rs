@@ -7,6 +7,7 @@
 pub(crate) mod control;
 pub(crate) mod duration;
 pub(crate) mod http;
+pub(crate) mod input;
 pub(crate) mod openfaas;
 pub(crate) mod openwhisk;
 pub(crate) mod outgoing;

@@ -8,12 +8,13 @@ use http_body_util::Full;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Response, StatusCode};
 use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
-use serde_json::{Value, json};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::control::Control;
 use super::openwhisk::running;
 use super::outgoing::Successor;
-use super::{http, parse_go_duration};
+use super::{http, input, parse_go_duration};
 use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
 
 /// One call.
@@ -28,11 +29,7 @@ fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Fail
     let received_us = now_us();
     let headers = &head.headers;
     let handler = engine.handler_for(head.uri.path().trim_matches('/'))?;
-    let mut input = read_input(body)?;
-    let control = match &mut input {
-        Value::Object(fields) => Control::take(fields)?,
-        _ => Control::default(),
-    };
+    let (input, control) = read_input(body)?;
     let call_id = header(headers, "x-call-id").unwrap_or_default().to_owned();
     let asked = match control.resume {
         Some(execution) => Asked::Resume { execution, entry: control.entry },
@@ -50,7 +47,7 @@ fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Fail
     })
 }
 
-fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: Value, control: Control) -> Asked {
+fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: String, control: Control) -> Asked {
     let key = header(headers, "idempotency-key").map(str::to_owned).or(control.idempotency_key);
     let callback = header(headers, "x-limitless-callback-url").map(str::to_owned).or(control.callback);
     let execution = match &key {
@@ -73,12 +70,20 @@ fn is_from_queue(headers: &HeaderMap) -> bool {
     is_worker || (headers.contains_key("x-call-id") && !headers.contains_key("x-forwarded-host"))
 }
 
-fn read_input(body: &[u8]) -> Result<Value, Failure> {
+fn read_input(body: &[u8]) -> Result<(String, Control), Failure> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(json!({}));
+        return Ok(("{}".to_owned(), Control::default()));
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Failure::new(Code::BadInput, format!("the request's body is not JSON: {error}")))
+    let not_json = |error: serde_json::Error| {
+        Failure::new(Code::BadInput, format!("the request's body is not JSON: {error}"))
+    };
+    let json: &RawValue = serde_json::from_slice(body).map_err(not_json)?;
+    if !json.get().starts_with('{') {
+        return Ok((input::canonical_value(json)?, Control::default()));
+    }
+    let mut fields = serde_json::from_str(json.get()).map_err(not_json)?;
+    let control = Control::take(&mut fields)?;
+    Ok((input::canonical(&fields)?, control))
 }
 
 /// The deployment's limit, which a request may shorten.

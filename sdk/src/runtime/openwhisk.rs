@@ -10,10 +10,12 @@ use http_body_util::Full;
 use hyper::{HeaderMap, Response, StatusCode};
 use limitless_faas_core::{Code, ExecutionId, Failure};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::control::Control;
 use super::http;
+use super::input::{self, Fields};
 use super::outgoing::Successor;
 use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
 
@@ -34,13 +36,13 @@ struct Init {
 #[derive(Deserialize)]
 struct InitValue {
     #[serde(default)]
-    env: BTreeMap<String, Value>,
+    env: BTreeMap<String, Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
 struct Run {
     #[serde(default)]
-    value: Map<String, Value>,
+    value: Fields,
     /// Milliseconds since 1970: a string, although the documentation says a number.
     #[serde(default)]
     deadline: Value,
@@ -68,7 +70,7 @@ impl OpenWhisk {
         match serde_json::from_slice::<Init>(body) {
             Ok(init) => {
                 let env: BTreeMap<_, _> =
-                    init.value.env.into_iter().map(|(name, value)| (name, plain(&value))).collect();
+                    init.value.env.into_iter().map(|(name, value)| (name, plain(value.get()))).collect();
                 // Parameters of the deployment that are meant for the environment come this way alone.
                 if let Err(failure) = engine.configure(&env) {
                     end_logs();
@@ -119,7 +121,7 @@ impl OpenWhisk {
                     control.idempotency_key.as_deref(),
                     &run.activation_id,
                 ),
-                input: Value::Object(std::mem::take(&mut run.value)),
+                input: input::canonical(&run.value)?,
                 // One activation id has one activation record, whatever was run twice: the platform itself removes
                 // duplicates there. A key or a receiver of its own asks for more.
                 is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
@@ -146,7 +148,7 @@ impl OpenWhisk {
             ("__OW_ACTION_VERSION", run.action_version),
             ("__OW_ACTIVATION_ID", run.activation_id),
             ("__OW_TRANSACTION_ID", run.transaction_id),
-            ("__OW_DEADLINE", plain(&run.deadline)),
+            ("__OW_DEADLINE", plain(&run.deadline.to_string())),
             ("__OW_API_KEY", run.api_key.unwrap_or_default()),
         ];
         Vars::new(of_run.into(), self.env.borrow().clone())
@@ -219,8 +221,9 @@ fn millis(deadline: &Value) -> Option<u64> {
     }
 }
 
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+/// JSON as an environment variable has it: a string without its quotes, anything else as it was written.
+fn plain(json: &str) -> String {
+    serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
 }
 
 /// Marks the end of the activation's logs. A closed stream has no reader to mark it for.

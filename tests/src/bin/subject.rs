@@ -321,11 +321,18 @@ fn gaps(rounds: u64) -> Vec<(u64, u64)> {
     found
 }
 
+/// The input less one, which no JSON number type but text holds.
+#[handler]
+fn wide(n: u128, xs: Vec<f64>) -> (u128, Vec<f64>) {
+    (n - 1, xs)
+}
+
 fn main() {
     limitless_faas::serve!(
         grinds,
         gaps,
         squares,
+        wide,
         relay,
         each,
         waves,
