@@ -46,8 +46,8 @@ async fn an_input_and_a_result_are_passed_on_to_the_letter() {
     let stage = Stage::set(SUBJECT, "wide", Setting::default()).await.unwrap();
     let input = r#"{ "n": 340282366920938463463374607431768211455, "xs": [0.30000000000000004, 1e23] }"#;
     for (query, around) in [("blocking=true&result=true", ""), ("blocking=true", r#""response":{"#)] {
-        let asked =
-            stage.request_text(reqwest::Method::POST, &format!("actions/wide?{query}"), input.to_owned());
+        let path = format!("actions/wide?{query}");
+        let asked = stage.request_text(reqwest::Method::POST, &path, input.to_owned());
         let (status, answer) = asked.await.unwrap();
         let told = r#"{"result":[340282366920938463463374607431768211454,[0.30000000000000004,1e+23]]}"#;
         assert!(status == 200 && answer.contains(told) && answer.contains(around), "{answer}");
