@@ -11,7 +11,9 @@ use limitless_faas_store::{EnvelopeError, EnvelopeReader, Key, Log, StoreError, 
 
 use super::handler::lock;
 use super::pieces;
-use crate::handler::{Entry, HandlerDef};
+#[cfg(feature = "programs")]
+use crate::handler::Entry;
+use crate::handler::HandlerDef;
 
 /// The most bytes a state may have.
 const LIMIT_BYTES: u64 = 4 << 30;
