@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -63,7 +62,7 @@ fn of_answer(answer: &Answer, max: usize) -> Outcome {
     }
     match serde_json::from_slice::<Box<RawValue>>(&answer.body) {
         Ok(result) if answer.status == StatusCode::OK && result.get().starts_with(['{', '[']) => {
-            let fields = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(result.get());
+            let fields = serde_json::from_str::<BTreeMap<String, &RawValue>>(result.get());
             let failed = fields.is_ok_and(|fields| fields.contains_key("error"));
             let status = if failed { Status::ApplicationError } else { Status::Success };
             Outcome { status, result: result.into() }
@@ -78,7 +77,8 @@ fn of_answer(answer: &Answer, max: usize) -> Outcome {
 pub(super) fn keeps_process(answer: &Answer) -> bool {
     let is_json = || {
         let first = answer.body.iter().find(|byte| !byte.is_ascii_whitespace());
-        matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
+        matches!(first, Some(b'{' | b'['))
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok()
     };
     answer.status == StatusCode::OK && !answer.is_chunked() && (answer.truncated || is_json())
 }
