@@ -1,7 +1,7 @@
 //! FINRA: trades of a portfolio are checked against rules, all at the same time, and the findings are brought together.
 //! With N rules the workflow has N + 1 nodes.
 
-use limitless_faas::{Result, handler};
+use limitless_faas::{Error, Result, handler, workflow};
 use serde::{Deserialize, Serialize};
 
 use crate::loopback::exchange;
@@ -114,9 +114,63 @@ pub(crate) fn margin_balance(portfolio: u32, count: u32, findings: Vec<Finding>)
     Balance { refused: u32::try_from(refused.len()).unwrap_or(u32::MAX), cents }
 }
 
+/// One of the five rules, for one portfolio.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Check {
+    rule: String,
+    portfolio: u32,
+    count: u32,
+}
+
+/// Checks a portfolio against one rule.
+#[handler]
+pub(crate) fn check(check: Check) -> Result<Finding> {
+    let Check { rule, portfolio, count } = check;
+    match rule.as_str() {
+        "marketdata" => marketdata(portfolio, count),
+        "lastpx" => Ok(lastpx(portfolio, count)),
+        "side" => Ok(side(portfolio, count)),
+        "trddate" => Ok(trddate(portfolio, count)),
+        "volume" => Ok(volume(portfolio, count)),
+        other => Err(Error::msg(format_args!("there is no rule `{other}`"))),
+    }
+}
+
+/// FINRA with its five rules, which have nothing to do with each other.
+#[workflow(slo_ms = 200)]
+pub(crate) async fn finra_5(portfolio: u32, count: u32) -> Result<Balance> {
+    let (paid, last, side, day, volume) = join!(
+        marketdata(portfolio, count),
+        lastpx(portfolio, count),
+        side(portfolio, count),
+        trddate(portfolio, count),
+        volume(portfolio, count),
+    );
+    let findings = vec![paid?, last, side, day, volume];
+    Ok(margin_balance(portfolio, count, findings).await)
+}
+
+/// FINRA with so many rules: the five, again and again, on trades of their own kind each.
+#[workflow(slo_ms = 350)]
+pub(crate) async fn finra(rules: u32, portfolio: u32, count: u32) -> Result<Balance> {
+    let names = ["marketdata", "lastpx", "side", "trddate", "volume"].into_iter().cycle().zip(0..rules);
+    let checks: Vec<Check> =
+        names.map(|(rule, _)| Check { rule: rule.to_owned(), portfolio, count }).collect();
+    let findings = map(checks, check).await?;
+    Ok(margin_balance(portfolio, count, findings).await)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn more_rules_of_the_same_kinds_find_the_same() {
+        let five = finra_5(7, 2000).await.unwrap();
+        assert!(five.refused > 0);
+        assert_eq!(finra(50, 7, 2000).await.unwrap(), five);
+        assert_ne!(finra(2, 7, 2000).await.unwrap(), five);
+    }
 
     #[test]
     fn every_rule_finds_something_and_the_balance_leaves_it_out() {

@@ -1,15 +1,13 @@
-//! The workloads of the paper *Chiron: efficient execution of serverless workflows* (SC '23), as handlers that really
-//! compute, read, write and talk to a server on loopback: FINRA, `SLApp`, Social Network and Movie Reviewing.
-//!
-//! Their graphs stand in `graphs/`; profile the handlers and plan them:
+//! The workloads of the paper *Chiron: efficient execution of serverless workflows* (SC '23), as workflows of handlers
+//! that really compute, read, write and talk to a server on loopback: FINRA, `SLApp`, Social Network and Movie Reviewing.
 //!
 //! ```sh
-//! cargo faas profile pi --input '{"digits": 600}' --release --out profiles.json
-//! cargo faas graph examples/workloads/graphs/slapp.json
-//! cargo faas plan examples/workloads/graphs/slapp.json --profiles profiles.json --cpus 2
+//! cargo faas run -p workloads slapp --input '{"size": 100}' --time-limit 500ms
+//! cargo faas run -p workloads finra --input '{"rules": 50, "portfolio": 7, "count": 20000}' --time-limit 1s
+//! cargo faas graph -p workloads social_network
+//! examples/workloads/profile slapp profiles.json --release   # each handler of a workflow, alone
+//! cargo faas plan -p workloads slapp --profiles profiles.json
 //! ```
-//!
-//! `examples/workloads/profile` does so for all handlers of a graph.
 
 #![allow(clippy::needless_pass_by_value, reason = "a handler owns its input")]
 
@@ -19,7 +17,7 @@ mod movie_review;
 mod slapp;
 mod social_network;
 
-use finra::{lastpx, margin_balance, marketdata, side, trddate, volume};
+use finra::{check, finra_5, lastpx, margin_balance, marketdata, side, trddate, volume};
 use movie_review::{
     compose_review, mr_compose_and_upload, mr_upload_text, mr_upload_unique_id, store_review,
     upload_movie_id, upload_movie_review, upload_user_id, upload_user_review,
@@ -32,6 +30,12 @@ use social_network::{
 
 fn main() {
     limitless_faas::serve!(
+        finra::finra,
+        finra_5,
+        slapp::slapp,
+        social_network::social_network,
+        movie_review::movie_review,
+        check,
         marketdata,
         lastpx,
         side,
@@ -64,48 +68,4 @@ fn main() {
         upload_user_review,
         upload_movie_review,
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use limitless_faas_core::graph::Graph;
-
-    /// The published shapes: nodes, and for each node how many others it waits for.
-    #[test]
-    fn graphs_have_the_published_shapes() {
-        let shape = |text: &str| {
-            let graph: Graph = serde_json::from_str(text).unwrap();
-            graph.check().unwrap();
-            let mut waits: BTreeMap<&str, usize> =
-                graph.nodes.iter().map(|node| (node.name.as_str(), 0)).collect();
-            for edge in &graph.edges {
-                *waits.entry(&edge.to).or_default() += 1;
-            }
-            graph.nodes.iter().map(|node| waits[node.name.as_str()]).collect::<Vec<_>>()
-        };
-        assert_eq!(shape(include_str!("../graphs/finra-5.json")), [0, 0, 0, 0, 0, 5]);
-        assert_eq!(shape(include_str!("../graphs/slapp.json")), [0, 0, 0, 0, 4, 4, 4]);
-        let social = shape(include_str!("../graphs/social-network.json"));
-        assert_eq!(social, [0, 1, 1, 1, 1, 1, 5, 1, 1, 1]);
-        let movie = shape(include_str!("../graphs/movie-review.json"));
-        assert_eq!(movie, [0, 1, 1, 1, 1, 4, 1, 1, 1]);
-    }
-
-    #[test]
-    fn every_node_of_a_graph_is_a_handler_here() {
-        let source = include_str!("main.rs");
-        for text in [
-            include_str!("../graphs/finra-5.json"),
-            include_str!("../graphs/slapp.json"),
-            include_str!("../graphs/social-network.json"),
-            include_str!("../graphs/movie-review.json"),
-        ] {
-            let graph: Graph = serde_json::from_str(text).unwrap();
-            for node in graph.nodes {
-                assert!(source.contains(&format!("        {},\n", node.handler)), "{}", node.handler);
-            }
-        }
-    }
 }

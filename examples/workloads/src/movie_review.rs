@@ -1,7 +1,7 @@
 //! Movie Reviewing (`DeathStarBench`'s, as functions): a review is checked, numbered, put together, and stored with the
 //! user and with the film.
 
-use limitless_faas::{Error, Result, handler};
+use limitless_faas::{Error, Result, handler, workflow};
 use serde::{Deserialize, Serialize};
 
 use crate::loopback::exchange;
@@ -89,6 +89,31 @@ pub(crate) fn upload_user_review(review: Review, folder: String) -> Result<Strin
 #[handler]
 pub(crate) fn upload_movie_review(review: Review, folder: String) -> Result<String> {
     store(&folder, &format!("film-{}-{}", review.film, review.id), &[review.stars])
+}
+
+/// Reviews a film. The path of the review.
+#[workflow(slo_ms = 100)]
+pub(crate) async fn movie_review(
+    user: String,
+    title: String,
+    text: String,
+    stars: u8,
+    folder: String,
+) -> Result<String> {
+    let draft = compose_review(user, title, text, stars).await?;
+    let (user, film, short, id) = join!(
+        upload_user_id(&draft.user),
+        upload_movie_id(&draft.title),
+        mr_upload_text(&draft.text, 100_usize),
+        mr_upload_unique_id(&draft.user, &draft.title),
+    );
+    let review = mr_compose_and_upload(id, user, film?, short, stars).await;
+    let (path, _of_user, _of_film) = try_join!(
+        store_review(&review, &folder),
+        upload_user_review(&review, &folder),
+        upload_movie_review(&review, &folder),
+    )?;
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Seek as _, Write as _};
 
-use limitless_faas::{Result, handler};
+use limitless_faas::{Result, handler, workflow};
+use serde::{Deserialize, Serialize};
 
 use crate::loopback::exchange;
 
@@ -107,6 +108,28 @@ pub(crate) fn pbkdf2(password: String, salt: String, rounds: u32) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
+/// What the seven functions gave.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Outcome {
+    /// Digests of what came back from the server and from the disk.
+    pub(crate) digests: [String; 3],
+    /// How many digits the factorial has, and their sum.
+    pub(crate) factorial: (usize, u64),
+    pub(crate) fibonacci: u64,
+    pub(crate) key: String,
+    pub(crate) pi: String,
+}
+
+/// Four functions side by side and then three; `size` is 100 for the latencies of the paper, more or less.
+#[workflow(slo_ms = 200)]
+pub(crate) async fn slapp(size: u32) -> Result<Outcome> {
+    let (sent, factorial, written, fibonacci) =
+        join!(network_io(80 * size), factorial(30 * size), disk_io(2 * size), fibonacci(20 + size / 10));
+    let (password, salt) = ("passwd".to_owned(), "salt".to_owned());
+    let (again, pi, key) = join!(network_io(80 * size), pi(9 * size), pbkdf2(password, salt, 100 * size));
+    Ok(Outcome { digests: [sent?, written?, again?], factorial, fibonacci, key, pi })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +145,14 @@ mod tests {
         // RFC 7914, section 11.
         let key = pbkdf2("passwd".to_owned(), "salt".to_owned(), 1);
         assert_eq!(key, "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc");
+    }
+
+    #[tokio::test]
+    async fn the_workflow_gives_what_its_handlers_give() {
+        let outcome = slapp(1).await.unwrap();
+        assert_eq!((outcome.factorial, outcome.fibonacci), (factorial(30), fibonacci(20)));
+        assert_eq!((outcome.pi, outcome.key), (pi(9), pbkdf2("passwd".to_owned(), "salt".to_owned(), 100)));
+        assert_eq!(outcome.digests[0], outcome.digests[2]);
     }
 
     #[test]

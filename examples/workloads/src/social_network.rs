@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
-use limitless_faas::{Result, handler};
+use limitless_faas::{Result, handler, workflow};
 use serde::{Deserialize, Serialize};
 
 use crate::loopback::exchange;
@@ -126,6 +126,32 @@ pub(crate) fn upload_home_timeline(post: Post, folder: String) -> Result<usize> 
 #[handler]
 pub(crate) fn upload_user_timeline(post: Post, folder: String) -> Result<String> {
     store(&folder, &format!("user-{}-{}", post.creator.user, post.id), post.id.as_bytes())
+}
+
+/// Posts something: what can be found out side by side is, and then the post is stored in three places at once.
+/// The path of the post.
+#[workflow(slo_ms = 100)]
+pub(crate) async fn social_network(
+    author: String,
+    text: String,
+    picture: u32,
+    folder: String,
+) -> Result<String> {
+    let draft = compose_post(author, text, picture).await;
+    let (mentions, creator, media, short, id) = join!(
+        upload_user_mentions(&draft.text),
+        upload_creator(&draft.author),
+        upload_media(draft.picture),
+        upload_text(&draft.text),
+        upload_unique_id(&draft.author, &draft.text),
+    );
+    let post = compose_and_upload(id, creator, short, mentions?, media).await;
+    let (path, _mentioned, _timeline) = try_join!(
+        post_storage(&post, &folder),
+        upload_home_timeline(&post, &folder),
+        upload_user_timeline(&post, &folder),
+    )?;
+    Ok(path)
 }
 
 /// A short name for some bytes.

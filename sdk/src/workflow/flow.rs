@@ -115,7 +115,8 @@ impl Flow {
             Error::msg(format!("the input of node `{name}` can't be written as JSON: {error}"))
         })?;
         let node = Node { handler, name, retries, input: &input };
-        let result = self.recorded(&node).await?;
+        // A workflow's future holds those of all its nodes: what they need is put where it does not make that large.
+        let result = Box::pin(self.recorded(&node)).await?;
         serde_json::from_str(&result)
             .map_err(|error| Error::msg(format!("the result of node `{name}` can't be read: {error}")))
     }
