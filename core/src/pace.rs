@@ -92,6 +92,11 @@ impl Pace {
         self.expected_us = us;
     }
 
+    /// What the handler expects saving to cost, 0 where it says nothing, µs.
+    pub fn expected_us(&self) -> u64 {
+        self.expected_us
+    }
+
     /// Entry, invocation of the successor and acceptance took so long.
     pub fn handed_over(&mut self, us: u64) {
         self.hand_over_us = follow(self.hand_over_us, us);

@@ -124,7 +124,7 @@ async fn keys(store: &dyn Store, id: &ExecutionId, stage: Stage) -> Result<Vec<K
     let mut keys = Vec::new();
     for name in store.children(&folder).await? {
         let key = folder.join(&name).map_err(StoreError::from)?;
-        let is_large = matches!(name.as_str(), "checkpoints" | "segments");
+        let is_large = matches!(name.as_str(), "checkpoints" | "packs" | "segments");
         let is_wanted = match stage {
             Stage::Keep => false,
             Stage::Shrink => is_large || name.starts_with("input"),

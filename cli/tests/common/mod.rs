@@ -5,6 +5,7 @@
 
 pub mod containers;
 pub mod dmtcp;
+pub mod programs;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -131,8 +132,7 @@ impl Sample {
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
-        let mut command = self.command(args);
-        Running { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }
+        Running::of(&mut self.command(args))
     }
 
     /// Functions carry their store in their environment; this project's store is no other's.
@@ -157,18 +157,22 @@ impl Sample {
 
     /// Waits until the log of the latest execution has so many entries.
     pub fn wait_for_entries(&self, count: usize) -> String {
-        let executions = self.state().join("store/executions");
-        let until = Instant::now() + Duration::from_secs(120);
-        loop {
-            for folder in fs::read_dir(&executions).into_iter().flatten().flatten() {
-                let entries = fs::read_dir(folder.path().join("log")).map_or(0, Iterator::count);
-                if entries >= count {
-                    return folder.file_name().into_string().unwrap();
-                }
+        wait_for_entries(&self.state().join("store/executions"), count)
+    }
+}
+
+/// Waits until the log of one of the executions in this folder has so many entries; answers the execution.
+pub fn wait_for_entries(executions: &Path, count: usize) -> String {
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        for folder in fs::read_dir(executions).into_iter().flatten().flatten() {
+            let entries = fs::read_dir(folder.path().join("log")).map_or(0, Iterator::count);
+            if entries >= count {
+                return folder.file_name().into_string().unwrap();
             }
-            assert!(Instant::now() < until, "the log did not grow to {count} entries");
-            std::thread::sleep(Duration::from_millis(10));
         }
+        assert!(Instant::now() < until, "the log did not grow to {count} entries");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -178,6 +182,10 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn of(command: &mut Command) -> Self {
+        Self { child: command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap() }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -238,6 +238,15 @@ impl Invocation {
             return self.refuse(crate::Code::NotConfigured, message, out);
         }
         let gap_ms = self.pace.longest_hook_gap_us() / 1000;
+        if self.pace.expected_us() > 0 {
+            let message = format!(
+                "the time limit of {limit_ms} ms was reached before the program was saved, which was expected to take {} ms. \
+                 Raise the limit, or the program's margin in faas.toml",
+                self.pace.expected_us() / 1000
+            );
+            out.push(Command::Abandon);
+            return self.refuse(crate::Code::NoProgress, message, out);
+        }
         let message = format!(
             "the time limit of {limit_ms} ms was reached before a checkpoint: up to {gap_ms} ms passed between two hooks. \
              Put #[checkpoint] on a loop whose body is shorter, or raise the limit"

@@ -26,6 +26,8 @@ pub(crate) struct Steps {
     log: Option<Log>,
     #[cfg(feature = "programs")]
     execution: ExecutionId,
+    #[cfg(feature = "programs")]
+    deadline_ms: u64,
     nonce: Nonce,
     /// Until when this invocation may wait for something itself: it needs the rest to go on and to save.
     wait_until_ms: u64,
@@ -78,6 +80,8 @@ pub(crate) struct Place {
     pub(crate) execution: ExecutionId,
     /// The process's runtime.
     pub(crate) process: Handle,
+    /// When the platform kills, ms since 1970.
+    pub(crate) deadline_ms: u64,
     nonce: Nonce,
     epoch: u64,
 }
@@ -126,6 +130,8 @@ impl Steps {
             log,
             #[cfg(feature = "programs")]
             execution: delivery.execution.clone(),
+            #[cfg(feature = "programs")]
+            deadline_ms: delivery.deadline_ms,
             nonce: delivery.nonce,
             wait_until_ms: delivery.deadline_ms.saturating_sub(delivery.driver.limit_ms / 2),
             to,
@@ -248,7 +254,14 @@ impl Steps {
     pub(crate) fn place(&self) -> Place {
         let epoch = lock(&self.known).epoch;
         let (log, process) = (self.log.clone(), self.process.clone());
-        Place { log, execution: self.execution.clone(), process, nonce: self.nonce, epoch }
+        Place {
+            log,
+            execution: self.execution.clone(),
+            process,
+            deadline_ms: self.deadline_ms,
+            nonce: self.nonce,
+            epoch,
+        }
     }
 
     /// Tells what saving is expected to cost now.

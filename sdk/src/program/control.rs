@@ -12,6 +12,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::connections;
 use super::folders::Private;
 use super::spec::{Launch, Status, Told};
 use super::supervisor::ROLE;
@@ -30,6 +31,9 @@ pub(super) struct Supervisor {
     to: OwnedWriteHalf,
     /// The file that is the program's standard input: one description, so that its position is the program's too.
     stdin: File,
+    /// The process that is DMTCP's coordinator, and where the program reaches it.
+    coordinator: u32,
+    relay: u16,
 }
 
 /// The program's output.
@@ -58,7 +62,15 @@ impl Supervisor {
         let (stdout, stderr) = pipes.ok_or_else(|| io::Error::other("the supervisor has no pipes"))?;
         let (line, _) = timeout(STARTING, listener.accept()).await??;
         let (from, to) = line.into_split();
-        let mut supervisor = Self { process, from: BufReader::new(from), line: Vec::new(), to, stdin };
+        let mut supervisor = Self {
+            process,
+            from: BufReader::new(from),
+            line: Vec::new(),
+            to,
+            stdin,
+            coordinator: 0,
+            relay: 0,
+        };
         let lost = "what an earlier invocation of this execution started still runs here";
         match timeout(LOCKING, supervisor.next()).await {
             Err(_) => Err(io::Error::other(lost)),
@@ -75,7 +87,10 @@ impl Supervisor {
         line.push(b'\n');
         self.to.write_all(&line).await?;
         match self.next().await? {
-            Told::Started => Ok(()),
+            Told::Started { coordinator, port } => {
+                (self.coordinator, self.relay) = (coordinator, port);
+                Ok(())
+            }
             Told::Failed(why) => Err(io::Error::other(why)),
             other => Err(unexpected(&other)),
         }
@@ -104,7 +119,14 @@ impl Supervisor {
 
     /// Bytes of memory that the program and all that it started have resident; 0 where the system does not tell.
     pub(super) fn resident_bytes(&self) -> u64 {
-        self.process.id().map_or(0, resident_below)
+        self.process.id().map(below).unwrap_or_default().into_iter().map(resident_bytes).sum()
+    }
+
+    /// The other end of a connection that the program has open to somebody else, if there is one.
+    pub(super) fn connected_to(&self) -> Option<String> {
+        let mut pids = self.process.id().map(below).unwrap_or_default();
+        pids.retain(|pid| *pid != self.coordinator);
+        connections::leading_out(&pids, self.relay)
     }
 
     async fn next(&mut self) -> io::Result<Told> {
@@ -119,16 +141,18 @@ fn unexpected(told: &Told) -> io::Error {
     io::Error::other(format!("the supervisor said something else: {told:?}"))
 }
 
-/// Of all processes below this one.
-fn resident_below(pid: u32) -> u64 {
-    const PAGE_BYTES: u64 = 4096;
+/// All processes below this one.
+fn below(pid: u32) -> Vec<u32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
-    let of = |child: u32| {
-        let statm = std::fs::read_to_string(format!("/proc/{child}/statm")).unwrap_or_default();
-        let pages: u64 =
-            statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
-        pages * PAGE_BYTES + resident_below(child)
-    };
-    children.map(of).sum()
+    let mut all: Vec<u32> = children.split_whitespace().filter_map(|child| child.parse().ok()).collect();
+    let deeper: Vec<u32> = all.iter().flat_map(|child| below(*child)).collect();
+    all.extend(deeper);
+    all
+}
+
+fn resident_bytes(pid: u32) -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * PAGE_BYTES
 }

@@ -104,7 +104,7 @@ fn contains(head: &[u8], word: &[u8]) -> bool {
 fn loader(head: &[u8]) -> Option<String> {
     const INTERPRETER: u32 = 3;
     let (at, size, count) = (number::<8>(head, 32)?, number::<2>(head, 54)?, number::<2>(head, 56)?);
-    let mut headers = (0..count).filter_map(|i| usize::try_from(at + i * size).ok());
+    let mut headers = (0..count).filter_map(|i| usize::try_from(at.saturating_add(i * size)).ok());
     let header = headers.find(|at| number::<4>(head, *at) == Some(INTERPRETER.into()))?;
     let (from, len) = (
         usize::try_from(number::<8>(head, header + 8)?).ok()?,

@@ -4,7 +4,7 @@
 //! generation shares with the one before is not moved again: most pages of a process stay as they were.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::folders::{Paths, Private};
 use super::image::Header;
 use super::prepared::{self, Prepared};
+use super::split::{self, Split};
 use super::tools::Tools;
+use super::vdso;
 use crate::engine::pieces;
 
 const FORMAT: u32 = 1;
@@ -55,7 +57,8 @@ pub(super) struct Host {
     pub(super) architecture: String,
     /// What this CPU can do, as the kernel names it.
     pub(super) cpu: Vec<String>,
-    /// The kernel, whose build places functions that are part of every image.
+    /// Where the kernel has the functions that are part of every image; where that can't be read, which kernel it is.
+    pub(super) vdso: Option<[u64; 4]>,
     pub(super) kernel: String,
 }
 
@@ -65,17 +68,30 @@ pub(super) struct Part {
     pub(super) of: Of,
     /// Below the folder of its kind.
     pub(super) path: PathBuf,
+    /// Its length as a file.
     pub(super) len: u64,
     /// Its permissions.
     pub(super) mode: u32,
+}
+
+impl Part {
+    /// How many bytes of the blob it has.
+    fn stored_len(&self) -> u64 {
+        match self.of {
+            Of::Image(split) => split.memory_len + split.heads_len,
+            _ => self.len,
+        }
+    }
 }
 
 /// What a part is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Of {
-    /// A file that DMTCP wrote.
-    Image,
+    /// An image, taken apart.
+    Image(Split),
+    /// A file that DMTCP wrote beside it.
+    Beside,
     /// What the program printed for its result.
     Output,
     /// A file of the work folder.
@@ -111,6 +127,7 @@ impl Host {
             dmtcp: tools.version.clone(),
             architecture: std::env::consts::ARCH.to_owned(),
             cpu: flags,
+            vdso: vdso::offsets(),
             kernel: kernel.trim().to_owned(),
         }
     }
@@ -126,7 +143,8 @@ impl Host {
                 self.dmtcp, here.dmtcp
             ));
         }
-        if self.kernel != here.kernel {
+        let has_moved = self.vdso.zip(here.vdso).map(|(there, here)| there != here);
+        if has_moved.unwrap_or(self.kernel != here.kernel) {
             return Some(format!("it was saved under Linux {}, and this is {}", self.kernel, here.kernel));
         }
         let missing: Vec<&str> =
@@ -140,7 +158,7 @@ impl Host {
 /// The files that go into a blob, in an order that is the same in each generation.
 pub(super) fn parts(images: &Path, work: &Path, output_len: usize) -> io::Result<Vec<Part>> {
     let mut parts = Vec::new();
-    collect(images, Path::new(""), &Of::Image, &mut parts)?;
+    collect(images, Path::new(""), &Of::Beside, &mut parts)?;
     parts.push(Part { of: Of::Output, path: PathBuf::new(), len: output_len as u64, mode: 0 });
     collect(work, Path::new(""), &Of::Work, &mut parts)?;
     // Scripts for people, which say nothing that is needed.
@@ -198,28 +216,46 @@ pub(super) async fn save(log: &Log, name: &str, host: Host, kept: Kept) -> Resul
         cost_us: 0,
         image_bytes: 0,
     };
-    let written =
-        tokio::task::spawn_blocking(move || write(writer, &manifest, &kept.output).map(|w| (manifest, w)));
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut manifest = manifest;
+        write(writer, &mut manifest, &kept.output).map(|written| (manifest, written))
+    });
     let lost = |_| Failure::new(Code::ImageFailed, "storing the images was interrupted");
-    let (mut manifest, written) = written.await.map_err(lost)??;
+    let (mut manifest, written) = writing.await.map_err(lost)??;
     pieces::remember(log.id(), &written.manifest);
     manifest.image_bytes =
-        manifest.parts.iter().filter(|part| part.of == Of::Image).map(|part| part.len).sum();
+        manifest.parts.iter().filter(|part| matches!(part.of, Of::Image(_))).map(|part| part.len).sum();
     Ok((manifest, written.moved_bytes))
 }
 
-fn write(mut writer: PiecesWriter, manifest: &Manifest, output: &[u8]) -> Result<Written, Failure> {
+fn write(mut writer: PiecesWriter, manifest: &mut Manifest, output: &[u8]) -> Result<Written, Failure> {
     let images = manifest.paths.of_generation();
-    for part in &manifest.parts {
-        let root = if part.of == Of::Image { &images } else { &manifest.paths.work };
-        let copied = match part.of {
-            Of::Image | Of::Work => copy(File::open(root.join(&part.path)), part.len, &mut writer),
-            Of::Output => writer.write_all(output),
-            Of::Folder | Of::Link(_) => Ok(()),
-        };
-        copied.and_then(|()| writer.cut()).map_err(|error| unsaved(&error))?;
+    let work = manifest.paths.work.clone();
+    for part in &mut manifest.parts {
+        let written = write_part(&mut writer, part, &images, &work, output);
+        written.and_then(|()| writer.cut()).map_err(|error| unsaved(&error))?;
     }
     writer.finish().map_err(|error| limitless_faas_store::log::failure(&error))
+}
+
+fn write_part(
+    writer: &mut PiecesWriter,
+    part: &mut Part,
+    images: &Path,
+    work: &Path,
+    output: &[u8],
+) -> io::Result<()> {
+    match part.of {
+        Of::Beside if part.path.extension().is_some_and(|extension| extension == "dmtcp") => {
+            let mut image = BufReader::with_capacity(BUFFER_BYTES, File::open(images.join(&part.path))?);
+            part.of = Of::Image(split::write(&mut image, part.len, writer)?);
+            Ok(())
+        }
+        Of::Image(_) | Of::Beside => copy(File::open(images.join(&part.path)), part.len, writer),
+        Of::Work => copy(File::open(work.join(&part.path)), part.len, writer),
+        Of::Output => writer.write_all(output),
+        Of::Folder | Of::Link(_) => Ok(()),
+    }
 }
 
 fn copy(from: io::Result<File>, len: u64, to: &mut impl Write) -> io::Result<()> {
@@ -264,6 +300,16 @@ fn blob_key(log: &Log, name: &str) -> Result<Key, StoreError> {
     Ok(Key::new(&key::checkpoint(log.id(), name))?)
 }
 
+/// Where it is noted that a blob can't be gone on from, although it is whole.
+fn bad_key(log: &Log, name: &str) -> Result<Key, StoreError> {
+    blob_key(log, &format!("{name}-bad"))
+}
+
+/// Notes that the program could not be restarted from this blob: whoever claims next passes it over for the generation before.
+pub(super) async fn give_up(log: &Log, blob: &str, why: String) -> Result<(), StoreError> {
+    log.store().create(&bad_key(log, blob)?, why.into_bytes().into()).await.map(drop)
+}
+
 /// Reads a checkpoint's blob before the execution is claimed: every piece is verified, and the images are made ready to go on from.
 pub(crate) async fn verify(log: &Log, state: &[u8]) -> Result<(), Verdict> {
     let manifest: Manifest = serde_json::from_slice(state)
@@ -284,6 +330,14 @@ pub(crate) async fn verify(log: &Log, state: &[u8]) -> Result<(), Verdict> {
         _ => Verdict::Away(limitless_faas_store::log::failure(error)),
     };
     let key = blob_key(log, &manifest.blob).map_err(|error| away(&error))?;
+    if let Some(why) = log
+        .store()
+        .read(&bad_key(log, &manifest.blob).map_err(|error| away(&error))?)
+        .await
+        .map_err(|error| away(&error))?
+    {
+        return Err(Verdict::Damaged(String::from_utf8_lossy(&why).into_owned()));
+    }
     let opened =
         pieces::of(log).map_err(|error| away(&error))?.open(&key).await.map_err(|error| away(&error))?;
     let reader = opened.ok_or(Verdict::Missing)?;
@@ -305,16 +359,20 @@ fn bring(mut reader: PiecesReader, manifest: &Manifest) -> Result<Prepared, Verd
     let private = Private::new().map_err(flaw)?;
     let root = private.path.join(prepared::FROM);
     fs::create_dir_all(&root).map_err(flaw)?;
-    let mut output = Vec::new();
+    let (mut output, mut at) = (Vec::new(), 0);
     for part in &manifest.parts {
         let copied = match part.of {
-            Of::Image => below(&root, &part.path).and_then(|path| file(&path, part, &mut reader)),
+            Of::Image(split) => {
+                below(&root, &part.path).and_then(|path| image(&path, part.len, split, at, &mut reader))
+            }
+            Of::Beside => below(&root, &part.path).and_then(|path| file(&path, part, &mut reader)),
             Of::Output => copy_exactly(&mut reader, part.len, &mut output),
             // What is in the work folder now may still be somebody's: it is written once the execution is ours.
             Of::Work => copy_exactly(&mut reader, part.len, &mut io::sink()),
             Of::Folder | Of::Link(_) => Ok(()),
         };
         copied.map_err(flaw)?;
+        at += part.stored_len();
     }
     Ok(Prepared { blob: manifest.blob.clone(), private, output, reader })
 }
@@ -325,7 +383,7 @@ pub(super) fn unpack(manifest: &Manifest, reader: &mut PiecesReader) -> io::Resu
     for part in &manifest.parts {
         let path = below(&manifest.paths.work, &part.path)?;
         match &part.of {
-            Of::Image | Of::Output => {}
+            Of::Image(_) | Of::Beside | Of::Output => {}
             Of::Work => {
                 reader.seek(SeekFrom::Start(at))?;
                 file(&path, part, reader)?;
@@ -333,7 +391,7 @@ pub(super) fn unpack(manifest: &Manifest, reader: &mut PiecesReader) -> io::Resu
             Of::Folder => fs::create_dir_all(&path)?,
             Of::Link(to) => symlink(to, &path)?,
         }
-        at += part.len;
+        at += part.stored_len();
     }
     // Last, and from the inside out: a folder that may not be written into must be filled first.
     let folders = manifest.parts.iter().rev().filter(|part| part.of == Of::Folder);
@@ -341,6 +399,18 @@ pub(super) fn unpack(manifest: &Manifest, reader: &mut PiecesReader) -> io::Resu
         fs::set_permissions(manifest.paths.work.join(&part.path), fs::Permissions::from_mode(part.mode))?;
     }
     Ok(())
+}
+
+/// Its heads stand behind its memory.
+fn image(path: &Path, len: u64, split: Split, at: u64, from: &mut PiecesReader) -> io::Result<()> {
+    let mut heads = Vec::new();
+    from.seek(SeekFrom::Start(at + split.memory_len))?;
+    copy_exactly(from, split.heads_len, &mut heads)?;
+    from.seek(SeekFrom::Start(at))?;
+    let mut to = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
+    split::join(from, &heads, len, &mut to)?;
+    to.flush()?;
+    from.seek(SeekFrom::Start(at + split.memory_len + split.heads_len)).map(drop)
 }
 
 fn file(path: &Path, part: &Part, from: &mut impl Read) -> io::Result<()> {
@@ -368,5 +438,48 @@ fn below(root: &Path, path: &Path) -> io::Result<PathBuf> {
         Ok(root.join(path))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "a path leads out of its folder"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_goes_on_where_kernel_cpu_and_dmtcp_fit() {
+        let host = Host {
+            dmtcp: "5.0".to_owned(),
+            architecture: "x86_64".to_owned(),
+            cpu: vec!["avx".to_owned(), "avx2".to_owned()],
+            vdso: Some([1, 2, 3, 4]),
+            kernel: "6.1.0".to_owned(),
+        };
+        let with = |change: fn(&mut Host)| {
+            let mut here = host.clone();
+            change(&mut here);
+            host.misfit(&here)
+        };
+        assert_eq!(with(|_| {}), None);
+        // Another build that has its functions at the same places will do, and so will a CPU that can do more.
+        assert_eq!(with(|here| here.kernel = "6.1.1".to_owned()), None);
+        assert_eq!(with(|here| here.cpu.push("avx512".to_owned())), None);
+        for (change, word) in [
+            ((|here| here.dmtcp = "4.2".to_owned()) as fn(&mut Host), "DMTCP 4.2 is installed here"),
+            (|here| here.architecture = "aarch64".to_owned(), "aarch64"),
+            (|here| here.vdso = Some([1, 2, 3, 5]), "Linux 6.1.0"),
+            (|here| (here.vdso, here.kernel) = (None, "6.2".to_owned()), "this is 6.2"),
+            (|here| here.cpu = vec!["avx".to_owned()], "avx2"),
+        ] {
+            let why = with(change).unwrap();
+            assert!(why.contains(word), "{why}");
+        }
+    }
+
+    #[test]
+    fn no_part_leads_out_of_its_folder() {
+        for path in ["../x", "/etc/passwd", "a/../../b"] {
+            assert!(below(Path::new("/root"), Path::new(path)).is_err(), "{path}");
+        }
+        assert_eq!(below(Path::new("/root"), Path::new("a/b")).unwrap(), Path::new("/root/a/b"));
     }
 }

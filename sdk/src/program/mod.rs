@@ -16,6 +16,7 @@
 //! program::serve(declared().into_iter().map(|program| Declared::new(program, folder)).collect(), &[]);
 //! ```
 
+mod connections;
 mod control;
 mod executable;
 mod folders;
@@ -23,10 +24,13 @@ mod image;
 mod keep;
 mod output;
 mod prepared;
+mod relay;
 mod run;
 mod spec;
+mod split;
 mod supervisor;
 mod tools;
+mod vdso;
 
 use std::path::{Path, PathBuf};
 

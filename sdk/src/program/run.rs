@@ -1,6 +1,7 @@
 //! One run of a program: from its start or from its images, until it ends or yields.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -31,6 +32,9 @@ use crate::engine::{Place, Steps};
 /// What the first image is expected to cost, before one was measured: DMTCP's own pauses, and so many bytes a second.
 const FIRST_SAVE_US: u64 = 450_000;
 const FIRST_BYTES_PER_US: u64 = 200;
+
+/// Between two looks at the connections of a program: the system tells nobody that one was closed.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Why a run ends without a word of the program's.
 enum Stopped {
@@ -87,6 +91,8 @@ struct Runner<'a> {
     stderr: Stream,
     too_long: Arc<Notify>,
     began: Instant,
+    /// What saving is expected to cost, as it was told last.
+    expected_us: Cell<u64>,
     /// What the checkpoint says that this run goes on from.
     before: Option<Manifest>,
 }
@@ -121,7 +127,9 @@ impl<'a> Runner<'a> {
             _ => first(&tools, declared, &private, &paths, &input)?,
         };
         let env = environment(declared, &paths.work);
-        let launch = Launch { program, args, env, folder: paths.work.to_string_lossy().into_owned() };
+        let coordinator = tools.coordinator(&private);
+        let launch =
+            Launch { coordinator, program, args, env, folder: paths.work.to_string_lossy().into_owned() };
         let began = Instant::now();
         supervisor
             .launch(&launch)
@@ -142,6 +150,7 @@ impl<'a> Runner<'a> {
             stderr,
             too_long,
             began,
+            expected_us: Cell::new(0),
             before,
         })
     }
@@ -220,7 +229,9 @@ impl<'a> Runner<'a> {
             _ => u128::from(FIRST_SAVE_US + bytes / FIRST_BYTES_PER_US),
         };
         let least_us = self.declared.program.margin.map_or(0, |margin| margin.ms.saturating_mul(1000) / 2);
-        self.steps.expect_save(u64::try_from(cost_us).unwrap_or(u64::MAX).max(least_us));
+        let cost_us = u64::try_from(cost_us).unwrap_or(u64::MAX).max(least_us);
+        self.expected_us.set(cost_us);
+        self.steps.expect_save(cost_us);
     }
 
     /// Saves the program and ends it; or takes its result, where it was faster.
@@ -232,6 +243,9 @@ impl<'a> Runner<'a> {
             Some(Err(source)) => return Ok(Outcome::SaveFailed { point, source }),
             None => return Err(Stopped::Failed("the program was asked to yield twice".to_owned())),
         };
+        if let Some(status) = self.disconnected().await? {
+            return self.finished(status).await;
+        }
         let asked = {
             let asking = async {
                 self.tools.ready(&self.private).await?;
@@ -259,6 +273,30 @@ impl<'a> Runner<'a> {
             (Found::Nothing, _) => Err(self.unsaved("it wrote no image").await),
             (Found::Partial(why), _) => Err(self.unsaved(&why).await),
         }
+    }
+
+    /// Waits until no connection leads out of the program, as long as there is time to save it afterwards. Answers how it ended, where it
+    /// did so meanwhile.
+    async fn disconnected(&mut self) -> Result<Option<Status>, Stopped> {
+        let needed_ms = self.expected_us.get() / 1000 * 3 / 2;
+        let until_ms = self.place.deadline_ms.saturating_sub(needed_ms);
+        while let Some(other) = self.supervisor.connected_to() {
+            if crate::engine::now_us() / 1000 >= until_ms {
+                let message = format!(
+                    "program `{}` can't be saved: it holds a connection to {other} open, which nobody could restore. Have it close \
+                     its connections between requests, or raise the time limit",
+                    self.name()
+                );
+                return Err(Stopped::Unable(Failure::new(Code::SaveFailed, message)));
+            }
+            tokio::select! {
+                ended = self.supervisor.ended() => {
+                    return ended.map(Some).map_err(|error| Stopped::unable("the program was lost", &error));
+                }
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+            }
+        }
+        Ok(None)
     }
 
     async fn save(
@@ -326,6 +364,7 @@ impl<'a> Runner<'a> {
                     self.name(),
                     quoted(&tail)
                 );
+                self.give_up(&message).await;
                 Err(Stopped::Unable(Failure::new(Code::ImageFailed, message)))
             }
             Status::Code(FAILED) => Err(Stopped::Failed(format!(
@@ -346,6 +385,14 @@ impl<'a> Runner<'a> {
         };
         self.paths.remove();
         result.map(|json| Outcome::Returned(Ok(json)))
+    }
+
+    /// Whoever goes on passes this generation over.
+    async fn give_up(&self, why: &str) {
+        let (Some(before), Some(log)) = (&self.before, self.place.log.clone()) else { return };
+        let (blob, why) = (before.blob.clone(), why.to_owned());
+        // If it can't be noted, the same generation is tried once more.
+        let _ = self.place.process.spawn(async move { keep::give_up(&log, &blob, why).await }).await;
     }
 
     fn result(&self, stdout: Vec<u8>) -> Result<Box<RawValue>, String> {

@@ -1,15 +1,32 @@
 //! What the runner and its supervisor say to each other: lines of JSON over a socket.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// What to start.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Launch {
+    pub(super) coordinator: Coordinator,
+    /// Started once the coordinator listens; [`PORT`] in its arguments stands for where to reach it.
     pub(super) program: String,
     pub(super) args: Vec<String>,
     pub(super) env: Vec<(String, String)>,
     pub(super) folder: String,
 }
+
+/// DMTCP's coordinator of one program.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Coordinator {
+    pub(super) program: String,
+    pub(super) args: Vec<String>,
+    /// Where it writes its port.
+    pub(super) port_file: PathBuf,
+    pub(super) folder: PathBuf,
+}
+
+/// Stands for a port that is known later.
+pub(super) const PORT: &str = "@port";
 
 /// What the supervisor tells.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,8 +34,8 @@ pub(super) struct Launch {
 pub(super) enum Told {
     /// The execution's work folder is ours.
     Locked,
-    /// The program was started.
-    Started,
+    /// The program was started; this is its coordinator, and the port at which it reaches that.
+    Started { coordinator: u32, port: u16 },
     /// It has ended, and so has everything that it started.
     Ended(Status),
     /// It could not be started.

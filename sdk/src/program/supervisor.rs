@@ -12,15 +12,21 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, set_child_subreaper, setsid, wait,
     waitid,
 };
 
-use super::folders;
-use super::spec::{Launch, Status, Told};
+use super::spec::{Coordinator, Launch, PORT, Status, Told};
+use super::{folders, relay};
 use crate::engine::note;
+
+/// How long the coordinator may take to listen.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at whether it does: it tells nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// The word that asks for this role. Nobody types it.
 pub(super) const ROLE: &str = "limitless-supervise-program";
@@ -54,8 +60,8 @@ fn supervise(control: &OsString, locks: impl Iterator<Item = OsString>) -> io::R
     tell(&Told::Locked)?;
     let Ok(launch) = launches.recv() else { return Ok(()) };
     match family.start(&launch) {
-        Ok(root) => {
-            tell(&Told::Started)?;
+        Ok((root, coordinator, port)) => {
+            tell(&Told::Started { coordinator, port })?;
             let status = family.outlive(root)?;
             for lock in &locks {
                 // Whoever waits for it looks whether it is still there.
@@ -98,15 +104,44 @@ struct Family {
 }
 
 impl Family {
-    fn start(&self, launch: &Launch) -> io::Result<Pid> {
+    fn start(&self, launch: &Launch) -> io::Result<(Pid, u32, u16)> {
+        let (coordinator, port) = self.coordinator(&launch.coordinator)?;
+        let port = relay::start(port)?;
+        let word_for_port = port.to_string();
         let mut command = Command::new(&launch.program);
-        command.args(&launch.args).env_clear().envs(launch.env.iter().map(|(name, value)| (name, value)));
+        command
+            .args(launch.args.iter().map(|word| if word == PORT { &word_for_port } else { word }))
+            .env_clear()
+            .envs(launch.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(&launch.folder).stdin(Stdio::inherit());
         let child = command.spawn()?;
         if self.is_ending.load(Ordering::SeqCst) {
             self.end();
         }
-        Ok(Pid::from_child(&child))
+        Ok((Pid::from_child(&child), coordinator, port))
+    }
+
+    /// Starts DMTCP's coordinator; answers its number and its port.
+    fn coordinator(&self, wanted: &Coordinator) -> io::Result<(u32, u16)> {
+        let mut command = Command::new(&wanted.program);
+        command.args(&wanted.args).env_clear().current_dir(&wanted.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&wanted.port_file).unwrap_or_default();
+            // Written in one go, with the line's end.
+            if let Some(port) =
+                text.strip_suffix('\n').or(Some(&text)).and_then(|text| text.trim().parse().ok())
+            {
+                return Ok((child.id(), port));
+            }
+            if self.is_ending.load(Ordering::SeqCst) || Instant::now() >= until || child.try_wait()?.is_some()
+            {
+                return Err(io::Error::other("DMTCP's coordinator did not start"));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Waits for the program, ends what it left behind, and waits for that too.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::folders::Private;
+use super::spec::{Coordinator, PORT};
 
 /// DMTCP ends a process with this status where it can't do its part, so that its failures are told from the program's own.
 pub(super) const FAILED: i32 = 213;
@@ -69,7 +70,7 @@ impl Tools {
         program: &Path,
         args: Vec<String>,
     ) -> (String, Vec<String>) {
-        let mut words = coordinator(private, images);
+        let mut words = joining(private, images);
         words.push("--no-gzip".to_owned());
         words.push(program.to_string_lossy().into_owned());
         words.extend(args);
@@ -83,11 +84,21 @@ impl Tools {
         images: &Path,
         from: &[PathBuf],
     ) -> (String, Vec<String>) {
-        let mut words = coordinator(private, images);
+        let mut words = joining(private, images);
         // The work folder is the same by its path, not by its number on a disk.
         words.push("--no-strict-checking".to_owned());
         words.extend(from.iter().map(|image| image.to_string_lossy().into_owned()));
         (self.path("dmtcp_restart"), words)
+    }
+
+    /// The coordinator of a program.
+    pub(super) fn coordinator(&self, private: &Private) -> Coordinator {
+        let port_file = port_file(private);
+        let mut args: Vec<String> =
+            ["--quiet", "--exit-on-last", "--coord-port", "0", "--port-file"].map(str::to_owned).into();
+        args.push(port_file.to_string_lossy().into_owned());
+        args.extend(["--tmpdir".to_owned(), private.path.to_string_lossy().into_owned()]);
+        Coordinator { program: self.path("dmtcp_coordinator"), args, port_file, folder: private.path.clone() }
     }
 
     /// Waits until the program can be saved.
@@ -135,10 +146,12 @@ impl Tools {
     }
 }
 
-fn coordinator(private: &Private, images: &Path) -> Vec<String> {
+/// How a program finds its coordinator, and where its images go.
+fn joining(private: &Private, images: &Path) -> Vec<String> {
     let mut words: Vec<String> =
-        ["--quiet", "--new-coordinator", "--coord-port", "0", "--port-file"].map(str::to_owned).into();
-    words.push(port_file(private).to_string_lossy().into_owned());
+        ["--quiet", "--join-coordinator", "--coord-host", "127.0.0.1", "--coord-port", PORT]
+            .map(str::to_owned)
+            .into();
     for (flag, path) in [("--ckptdir", images), ("--tmpdir", &private.path)] {
         words.extend([flag.to_owned(), path.to_string_lossy().into_owned()]);
     }
