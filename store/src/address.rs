@@ -95,7 +95,7 @@ impl Address {
     }
 
     /// The host, and its port where the URL has one.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "sftp"))]
     pub(crate) fn host_and_port(&self, default: u16) -> Result<(String, u16), StoreError> {
         let host = self.host()?;
         // The colons of an address in brackets are its own.
@@ -108,12 +108,12 @@ impl Address {
         Ok((name, port.map(str::parse).transpose().map_err(|_| wrong())?.unwrap_or(default)))
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "sftp"))]
     pub(crate) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "sftp"))]
     pub(crate) fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
@@ -123,7 +123,7 @@ impl Address {
         &self.scheme
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "sftp"))]
     pub(crate) fn folder(&self) -> &str {
         &self.folder
     }
@@ -184,7 +184,7 @@ mod tests {
         Address::parse(url, &["region", "path_style"], &Settings::new(|_| None))
     }
 
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "redis", feature = "sftp"))]
     #[test]
     fn a_port_stands_after_the_host() {
         let server = |url| parse(url).unwrap().host_and_port(22);

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `file:/absolute/folder` | [`FolderStore`]: a local or shared folder |
 //! | `memory:` | [`MemoryStore`]: this process only, for tests |
-//! | `s3://…`, `gs://…`, `azure://…`, `redis://…` | stores over a network, each behind the feature of its name |
+//! | `s3://…`, `gs://…`, `azure://…`, `redis://…`, `sftp://…` | stores over a network, each behind the feature of its name |
 //!
 //! [`Pieces`] writes of a large blob only what the one before it has not.
 //!
@@ -28,7 +28,7 @@
 
 #[cfg(feature = "remote")]
 #[cfg_attr(
-    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
+    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis", feature = "sftp")),
     allow(
         dead_code,
         unused_imports,
@@ -56,7 +56,7 @@ mod probe;
 mod redis;
 #[cfg(feature = "remote")]
 #[cfg_attr(
-    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")),
+    not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis", feature = "sftp")),
     allow(
         dead_code,
         unused_imports,
@@ -65,6 +65,8 @@ mod redis;
 )]
 mod remote;
 mod settings;
+#[cfg(feature = "sftp")]
+mod sftp;
 mod store;
 
 pub use blob::{BlobReader, BlobWriter};

@@ -15,6 +15,7 @@ use crate::{Faults, Faulty, FolderStore, MemoryStore, Settings, Store, StoreErro
 /// | `gs://bucket/prefix` | Google Cloud Storage |
 /// | `azure://account/container/prefix` | Azure Blob Storage |
 /// | `redis://user:password@host:port/database/prefix` | Redis; `rediss://` with TLS |
+/// | `sftp://user@host:port/absolute/folder` | a folder on an SSH server |
 ///
 /// The path of a folder is taken as it is written, without percent decoding.
 ///
@@ -41,7 +42,7 @@ pub fn open_with(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, Store
 }
 
 /// A store of others, if this build has one of that scheme.
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis"))]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis", feature = "sftp"))]
 fn open_remote(scheme: &str, url: &str, settings: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
     #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     use crate::object::Bucket;
@@ -59,16 +60,19 @@ fn open_remote(scheme: &str, url: &str, settings: &Settings) -> Option<Result<Ar
         #[cfg(feature = "redis")]
         "redis" | "rediss" => address(&["replicas"])
             .and_then(|address| Ok(remote(crate::redis::Database::new(&address, settings)?, &address))),
+        #[cfg(feature = "sftp")]
+        "sftp" => address(&["known_hosts"])
+            .and_then(|address| Ok(remote(crate::sftp::Folder::new(&address, settings)?, &address))),
         _ => return None,
     })
 }
 
-#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis"))]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis", feature = "sftp"))]
 fn remote(objects: impl crate::remote::Objects, address: &crate::address::Address) -> Arc<dyn Store> {
     Arc::new(crate::remote::Remote::new(objects, address.shown()))
 }
 
-#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis")))]
+#[cfg(not(any(feature = "s3", feature = "gcs", feature = "azure", feature = "redis", feature = "sftp")))]
 fn open_remote(_: &str, _: &str, _: &Settings) -> Option<Result<Arc<dyn Store>, StoreError>> {
     None
 }
@@ -111,6 +115,7 @@ pub fn feature(url: &str) -> Option<&'static str> {
         "gs" => Some("gcs"),
         "azure" | "az" => Some("azure"),
         "redis" | "rediss" => Some("redis"),
+        "sftp" => Some("sftp"),
         _ => None,
     }
 }
@@ -119,7 +124,7 @@ pub fn feature(url: &str) -> Option<&'static str> {
 fn unknown(scheme: &str) -> StoreError {
     let Some(feature) = feature(scheme) else {
         return invalid(format!(
-            "no store is called {scheme}:; there are file:, memory:, s3:, gs:, azure: and redis:"
+            "no store is called {scheme}:; there are file:, memory:, s3:, gs:, azure:, redis: and sftp:"
         ));
     };
     let message = format!(

@@ -16,7 +16,7 @@ pub struct Settings {
 }
 
 /// The settings that stores look up; S3's, Google's and Azure's are those of their own clients.
-pub const SETTINGS: [&str; 14] = [
+pub const SETTINGS: [&str; 18] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -31,6 +31,10 @@ pub const SETTINGS: [&str; 14] = [
     "AZURE_STORAGE_CLIENT_SECRET",
     "AZURE_STORAGE_TENANT_ID",
     "REDIS_PASSWORD",
+    "SFTP_PRIVATE_KEY",
+    "SFTP_KEY_PASSPHRASE",
+    "SFTP_PASSWORD",
+    "SFTP_HOST_KEYS",
 ];
 
 /// Shorter values are no secrets worth the name, and would tear holes into messages.

@@ -45,6 +45,64 @@ async fn redis_passes() {
     passes(store, Extent::default()).await;
 }
 
+/// A server that syncs its disk for each write: fewer rounds, and the listing of 10,000 names that others have.
+#[cfg(feature = "sftp")]
+const FOR_SFTP: Extent = Extent { rounds: 20, writers: 16, names: 2_000, blob_bytes: 64 << 20 };
+
+#[cfg(feature = "sftp")]
+fn sftp_settings(key: &str, host_keys: Option<String>) -> Settings {
+    let key = key.to_owned();
+    Settings::new(move |name| match name {
+        "SFTP_PRIVATE_KEY" => Some(key.clone()),
+        "SFTP_HOST_KEYS" => host_keys.clone(),
+        _ => None,
+    })
+}
+
+#[cfg(feature = "sftp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sftp_passes() {
+    let Some(server) = or_skip("sftp_passes", servers::sshd()) else { return };
+    let settings = sftp_settings(&server.file("user"), Some(server.file("host.pub")));
+    let store = open_with(&servers::sftp_url(&server), &settings).unwrap();
+    passes(store, FOR_SFTP).await;
+}
+
+/// Only a server that shows the key that is known for it gets to see who logs in.
+#[cfg(feature = "sftp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_ssh_server_is_believed_only_by_its_host_key() {
+    let test = "an_ssh_server_is_believed_only_by_its_host_key";
+    let Some(server) = or_skip(test, servers::sshd()) else { return };
+    let (url, key) = (servers::sftp_url(&server), server.file("user"));
+    let known_hosts = server.folder.path().join("known_hosts");
+    let by_file = format!("{url}?known_hosts={}", known_hosts.display());
+    let read = async |url: &str, settings: Settings| {
+        let store = open_with(url, &settings).unwrap();
+        store.read(&Key::new("a").unwrap()).await.map(drop).map_err(|error| {
+            assert!(!error.is_retryable() && !error.to_string().contains("PRIVATE KEY"), "{error}");
+            error.to_string()
+        })
+    };
+    let host_key = server.file("host.pub");
+    let other_key = server.file("user.pub");
+
+    let error = read(&url, sftp_settings(&key, Some(other_key.clone()))).await.unwrap_err();
+    assert!(error.contains("not in SFTP_HOST_KEYS"), "{error}");
+    let error = read(&by_file, sftp_settings(&key, None)).await.unwrap_err();
+    assert!(error.contains("is not in") && error.contains("add it there"), "{error}");
+
+    let line = |key: &str| format!("[127.0.0.1]:{} {key}", server.port);
+    std::fs::write(&known_hosts, line(&other_key)).unwrap();
+    let error = read(&by_file, sftp_settings(&key, None)).await.unwrap_err();
+    assert!(error.contains("somebody may be in between"), "{error}");
+    std::fs::write(&known_hosts, line(&host_key)).unwrap();
+    read(&by_file, sftp_settings(&key, None)).await.unwrap();
+
+    let error = read(&url, sftp_settings(&server.file("host"), Some(host_key))).await.unwrap_err();
+    assert!(error.contains("the key is not accepted"), "{error}");
+}
+
 #[cfg(feature = "s3")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s3_passes() {

@@ -21,6 +21,13 @@ pub(crate) struct Server {
     pub(crate) version: String,
 }
 
+impl Server {
+    /// What a file in its folder holds.
+    pub(crate) fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -123,6 +130,40 @@ pub(crate) fn redis() -> Result<Server, Missing> {
     command.args(["--appendfsync", "always", "--dir"]).arg(folder.path());
     let version = version(Command::new(&path).arg("--version"));
     start(command, port, folder, version, "Ready to accept connections")
+}
+
+/// OpenSSH, with the keys `host` and `user` in its folder, and its files below `files`.
+pub(crate) fn sshd() -> Result<Server, Missing> {
+    let (path, sftp_server) = (program(&["sshd"])?, program(&["sftp-server"])?);
+    let keygen = program(&["ssh-keygen"])?;
+    // A store's folder has no name that begins with a dot.
+    let (port, folder) = (free_port(), tempfile::Builder::new().prefix("sshd-").tempdir().unwrap());
+    let below = folder.path().display();
+    for name in ["host", "user"] {
+        let file = folder.path().join(name);
+        let made = Command::new(&keygen).args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&file).status();
+        assert!(made.unwrap().success(), "no key was made");
+    }
+    std::fs::create_dir(folder.path().join("files")).unwrap();
+    let config = format!(
+        "HostKey {below}/host\nAuthorizedKeysFile {below}/user.pub\nPidFile none\nStrictModes no\nUsePAM no\n\
+         PasswordAuthentication no\nPermitRootLogin yes\nListenAddress 127.0.0.1:{port}\n\
+         Subsystem sftp {}\n",
+        sftp_server.display()
+    );
+    std::fs::write(folder.path().join("config"), config).unwrap();
+    // It wants this folder, which the service of the same name would have made.
+    let _ = std::fs::create_dir_all("/run/sshd");
+    let mut command = Command::new(&path);
+    command.args(["-D", "-e", "-f"]).arg(folder.path().join("config"));
+    let version = version(Command::new(program(&["ssh"])?).arg("-V"));
+    start(command, port, folder, version, "Server listening on")
+}
+
+/// Its folder as a store, for whoever runs the test.
+pub(crate) fn sftp_url(server: &Server) -> String {
+    let user = version(Command::new("id").arg("-un"));
+    format!("sftp://{user}@127.0.0.1:{}{}/files/some/prefix", server.port, server.folder.path().display())
 }
 
 /// S3's protocol by moto, with the bucket `bucket`.
