@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use limitless_faas_core::invocation::{
     Answer, Call, Command, Delivery, Event, Finished, Given, Invocation, Snapshot, Verdict, Written,
 };
-use limitless_faas_core::log::{Driver, Entry, Kind, Saved};
+use limitless_faas_core::log::{Driver, Entry, Kind, Saved, Wake};
 
 use crate::guard::Guard;
 use crate::model::Protocol;
@@ -47,6 +47,8 @@ const NOBODY: u8 = u8::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum At {
     Computing,
+    /// It needs an event to go on.
+    BeforeEvent,
     BeforeStep,
     /// The effect ran and the append was sent and is durable; the owner does not know yet.
     Appended,
@@ -133,7 +135,12 @@ impl World {
                 }),
                 Command::Abandon => self.actors[at].handler = None,
                 Command::Alarm { at_us } => self.actors[at].alarm_us = Some(at_us),
-                Command::Verify { .. } => return self.tell(protocol, at, Event::Verified(Verdict::Good)),
+                Command::Verify { saved, .. } => {
+                    let is_seen = self.is_damaged(&saved) && !protocol.lacks(Guard::VerifyBeforeClaiming);
+                    let verdict =
+                        if is_seen { Verdict::Damaged("a flipped bit".to_owned()) } else { Verdict::Good };
+                    return self.tell(protocol, at, Event::Verified(verdict));
+                }
                 Command::Answer(answer) => return self.answer(protocol, at, answer),
                 _ => {}
             }
@@ -144,7 +151,7 @@ impl World {
         let actor = self.actors.remove(at);
         let own = actor.own_result.filter(|_| protocol.lacks(Guard::AnswerFromLog));
         let told = own.map_or(answer, |json| Answer::Result(limitless_faas_core::log::Stored::Json(json)));
-        self.answered(&told);
+        self.answered(protocol, &told);
     }
 
     fn ask(&mut self, at: usize, change: impl FnOnce(&mut Handler)) {
@@ -193,9 +200,16 @@ impl World {
         if handler.is_asked_to_suspend {
             return self.save(protocol, at);
         }
+        let after_event = if protocol.bounds.has_no_step { At::AfterStep(NOBODY) } else { At::BeforeStep };
         match handler.at {
-            At::Computing if protocol.bounds.has_no_step => handler.at = At::AfterStep(NOBODY),
-            At::Computing => handler.at = At::BeforeStep,
+            At::Computing if protocol.bounds.has_wait => handler.at = At::BeforeEvent,
+            At::BeforeEvent if !self.has_happened => {
+                let steps = handler.steps as u64;
+                let wake = Wake { events: vec!["word".to_owned()], ..Wake::default() };
+                self.actors[at].handler = None;
+                self.tell(protocol, at, Event::Waiting { wake, steps });
+            }
+            At::Computing | At::BeforeEvent => handler.at = after_event,
             At::BeforeStep if handler.recorded.is_some() => {
                 handler.at = handler.recorded.map_or(At::BeforeStep, At::AfterStep);
             }
@@ -242,7 +256,7 @@ impl World {
         let state = match handler.at {
             At::AfterStep(by) => by.to_string(),
             At::BeforeStep => "before".to_owned(),
-            At::Computing | At::Appended => "computing".to_owned(),
+            At::Computing | At::BeforeEvent | At::Appended => "computing".to_owned(),
         };
         let saved = Saved {
             checkpoint: state.clone(),
@@ -266,6 +280,12 @@ impl World {
             Some(Command::Measure { segment, .. }) => {
                 let length = self.segments.get(&(segment.epoch, segment.nonce)).map_or(0, Vec::len);
                 self.done(protocol, at, Event::Measured(Ok(length as u64)));
+            }
+            Some(Command::Look { .. }) => {
+                // Who leaves wrote the newest entry.
+                let is_leaving = self.log.last().is_some_and(|entry| self.actors[at].is_own(entry));
+                let looks = !is_leaving || !protocol.lacks(Guard::LookAfterWriting);
+                self.done(protocol, at, Event::Happened(Ok(looks && self.has_happened)));
             }
             Some(Command::Invoke { entry, .. }) => {
                 let call = Call::Resume { entry: Some(*entry) };
@@ -359,6 +379,7 @@ fn leaves_the_process(command: &Command) -> bool {
         command,
         Command::Read { .. }
             | Command::Measure { .. }
+            | Command::Look { .. }
             | Command::Create { .. }
             | Command::Invoke { .. }
             | Command::Deliver { .. }

@@ -18,6 +18,8 @@ impl World {
     /// after it now and then.
     pub(crate) fn can_end(&self, protocol: &Protocol) -> bool {
         let mut world = self.clone();
+        // The event happens at some time: what waits for it in vain has no end.
+        world.has_happened |= protocol.bounds.has_wait;
         for _ in 0..MOST_RECOVERIES {
             world.run_on(protocol);
             if world.is_over(protocol) {

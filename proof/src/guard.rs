@@ -30,4 +30,10 @@ pub enum Guard {
     Patience,
     /// Recoverers also look for results that were recorded and never delivered.
     DeliverLater,
+    /// A checkpoint is verified before it is claimed from.
+    VerifyBeforeClaiming,
+    /// Whoever makes an event happen records it, and invokes then.
+    RecordBeforeWaking,
+    /// Whoever leaves to wait for an event writes this, and looks for the event then.
+    LookAfterWriting,
 }

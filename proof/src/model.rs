@@ -6,7 +6,7 @@ use stateright::{Model, Property};
 
 use crate::actor::Fate;
 use crate::guard::Guard;
-use crate::world::{Broken, World, origin};
+use crate::world::{Broken, Waker, World, origin};
 
 /// How much may happen in one history.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,10 @@ pub struct Bounds {
     pub has_intervals: bool,
     /// Whether the handler records no step: then it may end without a log.
     pub has_no_step: bool,
+    /// Checkpoints that are damaged where they lie.
+    pub damages: u8,
+    /// Whether the handler waits for an event, which somebody makes happen at some time.
+    pub has_wait: bool,
     /// Whether it is tried from every state that the execution can still come to its end.
     pub tries_endings: bool,
 }
@@ -75,6 +79,10 @@ pub enum Step {
     Land(usize),
     /// Somebody cancels.
     Cancel,
+    /// The newest checkpoint that is whole is damaged.
+    Damage,
+    /// Who makes the event happen goes on: records it, or invokes.
+    Happen,
     /// Time passes.
     Tick,
 }
@@ -185,6 +193,11 @@ impl Protocol {
                 world.spent.cancels += 1;
                 world.cancel(self);
             }
+            Step::Damage => {
+                world.spent.damages += 1;
+                world.damage();
+            }
+            Step::Happen => world.happen(self),
             Step::Tick => world.now += 1,
         }
     }
@@ -208,6 +221,13 @@ impl Model for Protocol {
         if world.spent.cancels < self.bounds.cancels {
             steps.push(Step::Cancel);
         }
+        // Damage comes to what lies still: whoever read a checkpoint before has it.
+        if world.spent.damages < self.bounds.damages && world.actors.is_empty() && world.can_be_damaged() {
+            steps.push(Step::Damage);
+        }
+        if self.bounds.has_wait && world.waker != Waker::Done {
+            steps.push(Step::Happen);
+        }
         if world.now <= self.bounds.ticks {
             steps.push(Step::Tick);
         }
@@ -224,6 +244,9 @@ impl Model for Protocol {
             Property::always("one result, as the log says", |_, world| holds(world, Broken::OneResult)),
             Property::always("no acknowledged checkpoint is lost", |_, world| {
                 holds(world, Broken::KeptCheckpoint)
+            }),
+            Property::always("nobody goes on from a damaged checkpoint", |_, world| {
+                holds(world, Broken::WholeCheckpoint)
             }),
             Property::always("no acknowledged step is lost", |_, world| holds(world, Broken::KeptStep)),
             Property::always("a live lease is respected", |_, world| holds(world, Broken::LeaseHeld)),

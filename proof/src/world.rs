@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use limitless_faas_core::invocation::{Answer, Call};
-use limitless_faas_core::log::{Entry, Execution, Input, Kind, Origin, Phase, Status, Stored, fold};
+use limitless_faas_core::log::{Entry, Execution, Input, Kind, Origin, Phase, Saved, Status, Stored, fold};
 use limitless_faas_core::pace::Policy;
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
 
@@ -25,6 +25,8 @@ pub enum Broken {
     OneResult,
     /// A claim went back behind an acknowledged checkpoint.
     KeptCheckpoint,
+    /// A claim goes on from a checkpoint that was damaged before.
+    WholeCheckpoint,
     /// An acknowledged step is not, or not alone, among those a resumed run finds.
     KeptStep,
     /// Somebody claimed from an owner whose lease still ran.
@@ -46,14 +48,26 @@ pub struct Spent {
     pub(crate) duplicates: u8,
     pub(crate) recoveries: u8,
     pub(crate) cancels: u8,
+    pub(crate) damages: u8,
     /// Deliveries that could do nothing, as when a process was given no time before its deadline.
     pub(crate) refusals: u8,
 }
 
 impl Spent {
     fn is_calm(&self) -> bool {
-        self.crashes + self.losses + self.duplicates + self.cancels + self.refusals == 0
+        self.crashes + self.losses + self.duplicates + self.cancels + self.damages + self.refusals == 0
     }
+}
+
+/// How far somebody is who makes the event happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Waker {
+    /// Nothing has been done.
+    Idle,
+    /// One of recording and invoking has.
+    Between,
+    /// Both have.
+    Done,
 }
 
 /// A state of the model.
@@ -76,6 +90,11 @@ pub struct World {
     pub(crate) acknowledged: BTreeSet<(u64, Nonce, usize)>,
     /// Values of acknowledged steps: there is one step.
     pub(crate) effects: BTreeSet<u8>,
+    /// Numbers of entries whose checkpoint is damaged.
+    pub(crate) damaged: BTreeSet<u64>,
+    pub(crate) waker: Waker,
+    /// Whether the event is recorded.
+    pub(crate) has_happened: bool,
     pub(crate) spent: Spent,
     /// The first promise that did not hold.
     pub broken: Option<Broken>,
@@ -110,6 +129,9 @@ impl World {
             is_delivered: false,
             acknowledged: BTreeSet::new(),
             effects: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            waker: Waker::Idle,
+            has_happened: false,
             spent: Spent::default(),
             broken: None,
         };
@@ -169,8 +191,11 @@ impl World {
     fn check_claim(&mut self, entry: &Entry) {
         let Kind::Claimed { from, .. } = &entry.kind else { return };
         let Some(log) = self.folded() else { return };
-        if *from < log.newest().map(|(number, _)| number) {
+        if *from < self.newest_whole(&log) {
             self.break_promise(Broken::KeptCheckpoint);
+        }
+        if from.is_some_and(|from| self.damaged.contains(&from)) {
+            self.break_promise(Broken::WholeCheckpoint);
         }
         match &log.phase {
             Phase::Owned(owner) if clock_ms(self.now) < owner.lease_until_ms => {
@@ -178,6 +203,45 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// The entry with the newest checkpoint that is not damaged.
+    fn newest_whole(&self, log: &Execution) -> Option<u64> {
+        let numbers = log.saved.iter().rev().map(|(number, _)| *number);
+        numbers.into_iter().find(|number| !self.damaged.contains(number))
+    }
+
+    pub(crate) fn can_be_damaged(&self) -> bool {
+        self.folded().is_some_and(|log| self.newest_whole(&log).is_some())
+    }
+
+    pub(crate) fn damage(&mut self) {
+        let newest = self.folded().and_then(|log| self.newest_whole(&log));
+        self.damaged.extend(newest);
+    }
+
+    /// Whether this is the content of a damaged checkpoint.
+    pub(crate) fn is_damaged(&self, saved: &Saved) -> bool {
+        let Some(log) = self.folded() else { return false };
+        log.saved.iter().any(|(number, other)| other == saved && self.damaged.contains(number))
+    }
+
+    /// Who makes the event happen does the next of recording and invoking.
+    pub(crate) fn happen(&mut self, protocol: &Protocol) {
+        let records_first = !protocol.lacks(Guard::RecordBeforeWaking);
+        let is_first = self.waker == Waker::Idle;
+        self.waker = if is_first { Waker::Between } else { Waker::Done };
+        if is_first == records_first {
+            self.has_happened = true;
+        } else {
+            self.arrive(protocol, Call::Resume { entry: None }, false);
+        }
+        self.check_left(protocol);
+    }
+
+    /// Whether somebody has still to make an event happen.
+    fn is_awaited(&self, protocol: &Protocol) -> bool {
+        protocol.bounds.has_wait && self.waker != Waker::Done
     }
 
     /// Holds the log against what was promised before.
@@ -224,11 +288,17 @@ impl World {
     }
 
     /// One delivery has answered.
-    pub(crate) fn answered(&mut self, answer: &Answer) {
+    pub(crate) fn answered(&mut self, protocol: &Protocol, answer: &Answer) {
         self.told(answer);
-        self.spent.refusals += u8::from(matches!(answer, Answer::Refused(_)));
+        self.spent.refusals += u8::from(is_fault(protocol, answer));
+        self.check_left(protocol);
+    }
+
+    /// Whether the execution was left behind: nobody has anything to do, and it has not ended.
+    fn check_left(&mut self, protocol: &Protocol) {
         let is_over = self.status().is_none_or(Status::is_terminal);
-        if self.actors.is_empty() && self.spent.is_calm() && !is_over {
+        let is_left = self.actors.is_empty() && !self.is_awaited(protocol);
+        if is_left && self.spent.is_calm() && !is_over {
             self.break_promise(Broken::EndsByItself);
         }
     }
@@ -244,6 +314,13 @@ impl World {
         };
         self.try_create(protocol, self.log.len() as u64, &entry);
     }
+}
+
+/// Whether a delivery could do nothing. Not one that finds somebody at work: that is how a waker learns that it was not needed.
+fn is_fault(protocol: &Protocol, answer: &Answer) -> bool {
+    let Answer::Refused(failure) = answer else { return false };
+    let is_early = matches!(failure.code, Code::AlreadyClaimed | Code::UnknownExecution);
+    !(protocol.bounds.has_wait && is_early)
 }
 
 pub(crate) fn origin(has_receiver: bool) -> Origin {

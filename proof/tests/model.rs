@@ -28,6 +28,8 @@ fn breaks(guard: Guard, promise: &'static str, bounds: Bounds) {
 }
 
 const ONE_RESULT: &str = "one result, as the log says";
+const KEPT_CHECKPOINT: &str = "no acknowledged checkpoint is lost";
+const WHOLE_CHECKPOINT: &str = "nobody goes on from a damaged checkpoint";
 const KEPT_STEP: &str = "no acknowledged step is lost";
 const LEASE_HELD: &str = "a live lease is respected";
 const NEXT_NUMBER: &str = "entries are written one after the other";
@@ -75,6 +77,36 @@ fn clocks_differ() {
         has_skew: true,
         ..Bounds::default()
     });
+}
+
+#[test]
+fn an_event_is_awaited() {
+    let bounds = Bounds { deliveries: 3, ticks: 2, has_wait: true, ..Bounds::default() };
+    holds(&Bounds { tries_endings: true, ..bounds.clone() });
+    holds(&Bounds { duplicates: 1, ..bounds.clone() });
+    holds(&Bounds { crashes: 1, recoveries: 1, tries_endings: true, ..bounds });
+}
+
+/// Who claims late has read the log before the last checkpoint came.
+fn late() -> Bounds {
+    Bounds {
+        deliveries: 2,
+        ticks: 5,
+        recoveries: 1,
+        has_intervals: true,
+        has_no_step: true,
+        ..Bounds::default()
+    }
+}
+
+#[test]
+fn no_guard_of_checkpoints_and_events_can_be_taken_away() {
+    breaks(Guard::DecideAnew, KEPT_CHECKPOINT, late());
+    let damaged = Bounds { ticks: 4, losses: 1, damages: 1, ..late() };
+    breaks(Guard::VerifyBeforeClaiming, WHOLE_CHECKPOINT, damaged);
+    let awaited = Bounds { deliveries: 2, ticks: 1, has_wait: true, ..Bounds::default() };
+    breaks(Guard::RecordBeforeWaking, ENDS_BY_ITSELF, awaited.clone());
+    breaks(Guard::LookAfterWriting, ENDS_BY_ITSELF, awaited);
 }
 
 #[test]
