@@ -107,6 +107,36 @@ async fn a_torn_tail_is_completed_by_the_same_append() {
     }
 }
 
+/// The file is kept open between appends: what others do to its name must be seen nevertheless.
+#[tokio::test]
+async fn a_segment_that_others_deleted_is_not_appended_to_out_of_sight() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || FolderStore::new(root.path()).unwrap();
+    let (store, segment) = (open(), key("a/segment"));
+    assert_eq!(store.append(&segment, 0, "first".into()).await.unwrap(), 5);
+    open().delete(&segment).await.unwrap();
+    let error = store.append(&segment, 5, "second".into()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error}");
+    store.delete(&segment).await.unwrap();
+    assert_eq!(store.append(&segment, 0, "anew".into()).await.unwrap(), 4);
+    assert_eq!(open().read(&segment).await.unwrap().unwrap(), "anew");
+    // And a second writer is noticed by the one who keeps it open.
+    open().append(&segment, 4, " other".into()).await.unwrap();
+    assert_eq!(store.append(&segment, 4, " mine".into()).await.unwrap_err().kind(), StoreErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn more_segments_than_are_kept_open_are_appended_to() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FolderStore::new(root.path()).unwrap();
+    for at in 0..2 {
+        for number in 0..100 {
+            assert_eq!(store.append(&key(&format!("s/{number}")), at, "x".into()).await.unwrap(), at + 1);
+        }
+    }
+    assert_eq!(store.read(&key("s/99")).await.unwrap().unwrap(), "xx");
+}
+
 #[tokio::test]
 async fn files_that_no_key_names_are_not_listed() {
     let root = tempfile::tempdir().unwrap();

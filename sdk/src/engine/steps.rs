@@ -1,5 +1,9 @@
 //! Recorded steps: what ran once and shall not run again.
 
+mod group;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,12 +14,13 @@ use bytes::Bytes;
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::invocation::{Delivery, Event, Given};
 use limitless_faas_core::log::{Saved, Segment};
-use limitless_faas_core::segment::{Record, decode};
+use limitless_faas_core::segment::{TooLarge, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, StoreErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use self::group::{Group, Queue};
 use super::handler::{RunEvent, lock};
 use super::{Vars, no_store, now_us};
 use crate::checkpoint::Services;
@@ -41,8 +46,10 @@ pub(crate) struct Steps {
     runs_from_the_top: bool,
     is_closed: AtomicBool,
     known: Mutex<Known>,
-    /// Held while a record is being appended: a segment has one writer, and it writes in order.
-    appending: Arc<tokio::sync::Mutex<()>>,
+    /// Results that wait for the append under way.
+    queue: Queue,
+    /// Held while records are being appended: a segment has one writer, and it writes in order.
+    appending: tokio::sync::Mutex<()>,
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
 }
@@ -137,7 +144,8 @@ impl Steps {
             to,
             vars,
             known: Mutex::default(),
-            appending: Arc::default(),
+            queue: Queue::default(),
+            appending: tokio::sync::Mutex::default(),
             allowed: watch::Sender::new(None),
         }
     }
@@ -333,37 +341,41 @@ impl Steps {
     /// goes on from its last checkpoint.
     pub(crate) async fn record(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
         self.check_open()?;
-        let in_order = self.appending.clone().lock_owned().await;
+        let outcome = self.queue.push(key, value);
         // Whoever drops the step's future, as a race does, must not leave a record half accounted for.
-        let (steps, key) = (self.clone(), key.to_owned());
-        let recording = self.process.spawn(async move {
-            let _in_order = in_order;
-            steps.append_in_order(&key, value).await
+        let steps = self.clone();
+        self.process.spawn(async move {
+            let _in_order = steps.appending.lock().await;
+            // Nothing is left where the append before took this result along.
+            steps.append_group().await;
         });
         let lost = |_| Failure::new(Code::StoreAway, "recording a step was interrupted");
-        recording.await.unwrap_or_else(|error| Err(lost(error)))
+        outcome.await.unwrap_or_else(|error| Err(lost(error)))
     }
 
-    async fn append_in_order(&self, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+    /// Appends the results that are at hand, together.
+    async fn append_group(&self) {
         let lease_until_ms = (*self.allowed.borrow()).unwrap_or(0);
-        let (record, at, epoch) = {
+        let (sequence, at, epoch) = {
             let known = lock(&self.known);
-            let record = Record { sequence: known.sequence, key: key.to_owned(), value };
-            (record, known.length, known.epoch)
+            (known.sequence, known.length, known.epoch)
         };
-        let bytes = record
-            .encode()
-            .map_err(|error| lock(&self.known).fatal(Failure::new(Code::SaveFailed, error.to_string())))?;
-        let length = self.append(epoch, at, bytes.into(), lease_until_ms).await?;
+        let too_large =
+            |error: &TooLarge| lock(&self.known).fatal(Failure::new(Code::SaveFailed, error.to_string()));
+        let mut group = Group::new(self.queue.take(), sequence, too_large);
+        if group.len() == 0 {
+            return;
+        }
+        let bytes = std::mem::take(&mut group.bytes).into();
+        if let Err(failure) = self.append(epoch, at, bytes, lease_until_ms).await {
+            return group.tell(|_| Err(failure.clone()));
+        }
         // Acknowledged only while the lease lasts: after it a successor may have sealed the segment.
         if now_us() / 1000 >= lease_until_ms {
-            return Err(lock(&self.known).fatal(lease_over(key)));
+            return group.tell(|key| Err(lock(&self.known).fatal(lease_over(key))));
         }
-        let mut known = lock(&self.known);
-        known.length = length;
-        known.sequence += 1;
-        known.records.push(Placed { epoch, end: length, key: record.key, value: record.value });
-        Ok(())
+        lock(&self.known).add(epoch, &group);
+        group.tell(|_| Ok(()));
     }
 
     async fn append(&self, epoch: u64, at: u64, bytes: Bytes, lease_until_ms: u64) -> Result<u64, Failure> {
@@ -403,6 +415,17 @@ impl Known {
         self.replay = ahead.into_iter().map(|placed| (placed.key.clone(), placed.value.clone())).collect();
     }
 
+    /// Counts what was appended at the end of our segment and acknowledged.
+    fn add(&mut self, epoch: u64, group: &Group) {
+        let at = self.length;
+        for (record, end) in group.records() {
+            let end = at + end as u64;
+            self.records.push(Placed { epoch, end, key: record.key.clone(), value: record.value.clone() });
+            self.length = end;
+        }
+        self.sequence += group.len() as u64;
+    }
+
     fn fatal(&mut self, failure: Failure) -> Failure {
         self.fatal.get_or_insert(failure).clone()
     }
@@ -425,36 +448,4 @@ async fn read_segment(log: &Log, segment: &Segment) -> Result<Option<Vec<u8>>, F
     std::io::Read::read_to_end(&mut blob, &mut bytes)
         .map_err(|error| Failure::new(Code::StoreAway, format!("failed to read {key}: {error}")))?;
     Ok(Some(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known() -> Known {
-        let placed = |epoch, end, key: &str| Placed { epoch, end, key: key.to_owned(), value: vec![] };
-        Known {
-            records: vec![placed(1, 10, "a"), placed(1, 20, "b"), placed(2, 10, "c"), placed(2, 20, "d")],
-            ..Known::default()
-        }
-    }
-
-    fn keys(known: &Known) -> (Vec<&str>, Vec<&str>) {
-        (known.used.iter().map(String::as_str).collect(), known.replay.keys().map(String::as_str).collect())
-    }
-
-    #[test]
-    fn steps_before_the_checkpoint_are_behind_and_those_after_it_are_met_again() {
-        let mut known = known();
-        known.go_back_to(Some(&Saved { epoch: 2, steps: 10, ..Saved::default() }));
-        assert_eq!(keys(&known), (vec!["a", "b", "c"], vec!["d"]));
-        known.go_back_to(Some(&Saved { epoch: 1, steps: 10, ..Saved::default() }));
-        assert_eq!(keys(&known), (vec!["a"], vec!["b", "c", "d"]));
-        known.go_back_to(None);
-        assert_eq!(keys(&known), (vec![], vec!["a", "b", "c", "d"]));
-        // An owner that went back to the beginning had come to `a` again and not yet to `b` when it saved.
-        let ahead = vec!["b".to_owned()];
-        known.go_back_to(Some(&Saved { epoch: 2, steps: 0, ahead, ..Saved::default() }));
-        assert_eq!(keys(&known), (vec!["a"], vec!["b", "c", "d"]));
-    }
 }

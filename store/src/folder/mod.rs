@@ -2,11 +2,12 @@
 
 mod blob;
 mod directories;
+mod segments;
 mod temporary;
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,6 +18,7 @@ use crate::store::refuse_large_record;
 use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError};
 use blob::{FolderReader, FolderWriter};
 use directories::Directories;
+use segments::Segments;
 use temporary::{Published, Temporaries, Temporary};
 
 /// How long after a file's last change its name may still be on its way to the disk.
@@ -27,7 +29,7 @@ const YOUNG: Duration = Duration::from_secs(10);
 /// A record or blob is written to a file without a name, synced, and then linked under its key, which fails if the key
 /// exists; then the folder is synced. So nothing half-written is ever visible, and a killed process leaves nothing.
 /// Where the file system knows no files without a name, a named one in `.tmp` serves; those that killed processes leave are removed
-/// by the next process that writes.
+/// by the next process that writes. A segment is a file that its writer keeps open, extends and syncs.
 ///
 /// The folder itself is made by the first write. Needs hard links and `flock`; not for plain NFS before version 4.
 #[derive(Debug, Clone)]
@@ -41,6 +43,7 @@ struct Folder {
     root: PathBuf,
     directories: Directories,
     temporaries: Temporaries,
+    segments: Segments,
 }
 
 impl FolderStore {
@@ -66,6 +69,7 @@ impl FolderStore {
             place: format!("file:{}", root.display()),
             directories: Directories::new(&root),
             temporaries: temporaries(&root),
+            segments: Segments::default(),
             root,
         };
         Ok(Self { folder: Arc::new(folder) })
@@ -181,38 +185,6 @@ impl Folder {
         Ok(Some(Box::new(reader)))
     }
 
-    fn append(&self, key: &Key, at: u64, bytes: &[u8]) -> Result<u64, StoreError> {
-        let path = self.path(key);
-        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let opened = self.directories.with_parent(&path, open);
-        let file = opened.map_err(|error| self.error("append to", key, &error))?;
-        let len = file.metadata().map_err(|error| self.error("append to", key, &error))?.len();
-        let known = self.overlap(key, &file, at, len, bytes)?;
-        self.extend(key, &file, len, &bytes[known..])?;
-        if at == 0 {
-            self.settle(key, &path)?;
-        }
-        Ok(at + bytes.len() as u64)
-    }
-
-    /// How many of `bytes` the segment already holds at `at`, from an append that was not acknowledged.
-    fn overlap(&self, key: &Key, file: &File, at: u64, len: u64, bytes: &[u8]) -> Result<usize, StoreError> {
-        let conflict = || StoreError::second_writer(key, at, len);
-        let known = len.checked_sub(at).and_then(|known| usize::try_from(known).ok()).ok_or_else(conflict)?;
-        let mut there = vec![0; known.min(bytes.len())];
-        file.read_exact_at(&mut there, at).map_err(|error| self.error("append to", key, &error))?;
-        if known <= bytes.len() && bytes.starts_with(&there) { Ok(known) } else { Err(conflict()) }
-    }
-
-    fn extend(&self, key: &Key, file: &File, len: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        if let Err(error) = file.write_all_at(bytes, len) {
-            let failed = self.error("append to", key, &error);
-            // A full disk may have taken a part. Without it the segment is as it was; with it, only the same bytes fit.
-            return Err(if file.set_len(len).is_ok() { failed } else { failed.with_unknown_outcome() });
-        }
-        file.sync_data().map_err(|error| self.error("sync", key, &error).with_unknown_outcome())
-    }
-
     fn children(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
         let list = || {
             let mut names = Vec::new();
@@ -234,6 +206,7 @@ impl Folder {
 
     fn delete(&self, key: &Key) -> Result<(), StoreError> {
         let path = self.path(key);
+        self.segments.close(&path);
         match std::fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if is_absent(&error) => return Ok(()),

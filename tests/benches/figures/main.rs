@@ -1,7 +1,7 @@
 //! The figures of the README's performance section, as one table.
 //!
 //! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
-//! `call`, `process`. Everything that is compared is measured in turns within one run; medians are printed.
+//! `call`, `process`, `steps`. Everything that is compared is measured in turns within one run; medians are printed.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@ mod handover;
 mod hook;
 mod process;
 mod state;
+mod steps;
 
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ fn main() {
     }
     if is_wanted("process") {
         figures.extend(process::figures());
+    }
+    if is_wanted("steps") {
+        figures.extend(runtime.block_on(steps::figures()));
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {

@@ -288,6 +288,22 @@ fn grind(mut x: u64) -> u64 {
     x
 }
 
+/// Records `n` steps, `at_once` of them side by side, and tells of each when it began and ended: `[began_us, ended_us]`.
+#[handler]
+async fn records(ctx: Context, n: u32, at_once: u32) -> Result<Vec<(u64, u64)>> {
+    let mut times = Vec::new();
+    #[checkpoint]
+    for round in 0..n / at_once {
+        let steps = (0..at_once).map(async |i| {
+            let began_us = now_us();
+            ctx.step(format!("step-{round}-{i}"), async || Ok::<_, Error>(i)).await?;
+            Ok::<_, Error>((began_us, now_us()))
+        });
+        times.extend(futures_util::future::try_join_all(steps).await?);
+    }
+    Ok(times)
+}
+
 /// Computes for `rounds` rounds, and nothing else.
 #[handler]
 fn grinds(rounds: u64) -> u64 {
@@ -330,6 +346,7 @@ fn wide(n: u128, xs: Vec<f64>) -> (u128, Vec<f64>) {
 fn main() {
     limitless_faas::serve!(
         grinds,
+        records,
         gaps,
         squares,
         wide,

@@ -1,0 +1,91 @@
+//! Segments: files that their one writer keeps open and extends.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Folder;
+use crate::{Key, StoreError};
+
+/// So many files are kept open at most; a process appends to few segments at a time.
+const KEPT_OPEN: usize = 64;
+
+/// The segments that this process appended to last.
+#[derive(Debug, Default)]
+pub(super) struct Segments(Mutex<HashMap<PathBuf, Arc<File>>>);
+
+impl Segments {
+    fn map(&self) -> MutexGuard<'_, HashMap<PathBuf, Arc<File>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, path: &Path, file: &Arc<File>) {
+        let mut kept = self.map();
+        if kept.len() >= KEPT_OPEN {
+            kept.clear();
+        }
+        kept.insert(path.to_owned(), Arc::clone(file));
+    }
+
+    pub(super) fn close(&self, path: &Path) {
+        self.map().remove(path);
+    }
+
+    /// The kept file and its length, unless its name is gone: somebody else may have deleted it.
+    fn kept(&self, path: &Path) -> io::Result<Option<(Arc<File>, u64)>> {
+        let Some(file) = self.map().get(path).cloned() else { return Ok(None) };
+        let metadata = file.metadata()?;
+        if metadata.nlink() > 0 {
+            return Ok(Some((file, metadata.len())));
+        }
+        self.close(path);
+        Ok(None)
+    }
+}
+
+impl Folder {
+    /// Appends with one write and one sync of the data; only the first append also makes the name durable.
+    pub(super) fn append(&self, key: &Key, at: u64, bytes: &[u8]) -> Result<u64, StoreError> {
+        let path = self.path(key);
+        let opened = self.open_segment(&path);
+        let (file, len) = opened.map_err(|error| self.error("append to", key, &error))?;
+        let known = self.overlap(key, &file, at, len, bytes)?;
+        self.extend(key, &file, len, &bytes[known..])?;
+        if at == 0 {
+            self.settle(key, &path)?;
+        }
+        Ok(at + bytes.len() as u64)
+    }
+
+    fn open_segment(&self, path: &Path) -> io::Result<(Arc<File>, u64)> {
+        if let Some(kept) = self.segments.kept(path)? {
+            return Ok(kept);
+        }
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = Arc::new(self.directories.with_parent(path, open)?);
+        let len = file.metadata()?.len();
+        self.segments.keep(path, &file);
+        Ok((file, len))
+    }
+
+    /// How many of `bytes` the segment already holds at `at`, from an append that was not acknowledged.
+    fn overlap(&self, key: &Key, file: &File, at: u64, len: u64, bytes: &[u8]) -> Result<usize, StoreError> {
+        let conflict = || StoreError::second_writer(key, at, len);
+        let known = len.checked_sub(at).and_then(|known| usize::try_from(known).ok()).ok_or_else(conflict)?;
+        let mut there = vec![0; known.min(bytes.len())];
+        file.read_exact_at(&mut there, at).map_err(|error| self.error("append to", key, &error))?;
+        if known <= bytes.len() && bytes.starts_with(&there) { Ok(known) } else { Err(conflict()) }
+    }
+
+    fn extend(&self, key: &Key, file: &File, len: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Err(error) = file.write_all_at(bytes, len) {
+            let failed = self.error("append to", key, &error);
+            // A full disk may have taken a part. Without it the segment is as it was; with it, only the same bytes fit.
+            return Err(if file.set_len(len).is_ok() { failed } else { failed.with_unknown_outcome() });
+        }
+        file.sync_data().map_err(|error| self.error("sync", key, &error).with_unknown_outcome())
+    }
+}
