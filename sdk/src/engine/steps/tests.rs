@@ -209,7 +209,9 @@ fn a_crash_anywhere_in_a_shared_append_loses_nothing_acknowledged() {
             assert_eq!(found[1..], keys[..found.len() - 1], "cut at {cut}");
             assert!(found.len() > most || found.len() == most.max(1), "fewer than at a shorter cut");
             most = found.len();
-            others.into_iter().for_each(|recording| recording.abort());
+            for recording in others {
+                recording.abort();
+            }
             if most == 4 {
                 break;
             }
@@ -253,7 +255,9 @@ fn a_fenced_owner_acknowledges_no_append_and_its_successor_never_sees_one() {
             "it reached the store"
         );
         assert_eq!(found_by_a_successor(&store, Some(sealed)).await, ["first"]);
-        told.into_iter().for_each(|told| assert_eq!(told.unwrap_err().code, Code::StoreAway));
+        for told in told {
+            assert_eq!(told.unwrap_err().code, Code::StoreAway);
+        }
     });
 }
 
