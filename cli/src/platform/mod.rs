@@ -293,10 +293,10 @@ impl Client {
         });
         let error = |message: String| Error::platform(message).because(because);
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                error(format!("the platform at {} refused the key", self.base))
-                    .help("give the right one with --auth")
-            }
+            StatusCode::UNAUTHORIZED => error(format!("the platform at {} refused the key", self.base))
+                .help("give the right one with --auth"),
+            StatusCode::FORBIDDEN => error(format!("the platform at {} does not allow this", self.base))
+                .help("where its reason is not a limit, another key may be allowed to: give it with --auth"),
             StatusCode::NOT_FOUND => {
                 error(format!("the platform at {} has no function `{handler}`", self.base))
                     .help("deploy it first; `cargo faas dev` deploys the handlers of the current package")

@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(300);
 pub(super) async fn deploy(client: &Client, deployment: &Deployment) -> Result<()> {
     let limit_ms = deployment.time_limit.as_millis();
     let function = json!({
-        "service": deployment.name,
+        "service": client.function_name(&deployment.name),
         "image": deployment.image,
         "envVars": {
             "exec_timeout": format!("{limit_ms}ms"),
@@ -40,22 +40,41 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
 }
 
 pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
-    let request = client.request(Method::POST, &format!("/async-function/{handler}")).json(&resume_body(id));
+    let request =
+        client.request(Method::POST, &path(client, "async-function", handler)).json(&resume_body(id));
     queue(client, handler, request).await
 }
 
-/// The queue takes calls of names that nobody has, and nothing ever comes of them.
+/// A gateway's names are those of hosts, and a handler's are Rust's: the id of an execution comes from the latter.
+fn path(client: &Client, kind: &str, handler: &str) -> String {
+    format!("/{kind}/{}", client.function_name(handler))
+}
+
+/// The queue takes calls of names that nobody has, and nothing ever comes of them. Nor would the result be found of
+/// a handler that is called by its function's name.
 async fn refuse_unknown(client: &Client, handler: &str) -> Result<()> {
-    let response = client.send(client.request(Method::GET, &format!("/system/function/{handler}"))).await?;
+    let request = client.request(Method::GET, &path(client, "system/function", handler));
+    let response = client.send(request).await?;
     match response.status() {
         StatusCode::NOT_FOUND => client.accepted(response, handler).await.map(drop),
+        status if status.is_success() => {
+            let function: Value = response.json().await.unwrap_or_default();
+            let served = function["annotations"]["limitless-faas/handler"].as_str();
+            match served.filter(|served| *served != handler) {
+                Some(served) => {
+                    Err(Error::usage(format!("the function `{handler}` serves the handler `{served}`"))
+                        .help(format!("call it by its own name: cargo faas invoke {served}")))
+                }
+                None => Ok(()),
+            }
+        }
         // Whoever may not look may call nevertheless.
         _ => Ok(()),
     }
 }
 
 fn first(client: &Client, kind: &str, call: &Call) -> Result<RequestBuilder> {
-    let request = client.request(Method::POST, &format!("/{kind}/{}", call.handler));
+    let request = client.request(Method::POST, &path(client, kind, &call.handler));
     let request = request.header(CONTENT_TYPE, "application/json").header("Idempotency-Key", &call.key);
     let request = match &call.callback {
         Some(callback) => request.header("X-Limitless-Callback-Url", callback),
@@ -78,7 +97,7 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let request = match ask {
         Ask::First(call) => first(client, "function", call)?,
         Ask::Resume { handler, id } => {
-            client.request(Method::POST, &format!("/function/{handler}")).json(&resume_body(id))
+            client.request(Method::POST, &path(client, "function", handler)).json(&resume_body(id))
         }
     };
     let response = client.send(request.timeout(WAIT)).await?;
