@@ -2,54 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail, and their helpers with them")]
 
+mod alone;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use command_fds::{CommandFdExt, FdMapping};
+use alone::{SUBJECT, raw, start};
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::manifest::Manifest;
 use serde_json::{Value, json};
 
-const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
-
-struct Process {
-    child: Child,
-    port: u16,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A process with a socket that listens before it does, so that nobody waits and no port is taken twice.
-fn start(env: &[(&str, &str)]) -> Process {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut command = Command::new(SUBJECT);
-    command.env("LISTEN_FDS", "1").env("LIMITLESS_HANDLER", "squares").envs(env.iter().copied());
-    command.fd_mappings(vec![FdMapping { parent_fd: listener.into(), child_fd: 3 }]).unwrap();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Process { child: command.spawn().unwrap(), port }
-}
-
-/// One request as it goes over the wire: status, headers, body.
-fn raw(port: u16, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
-}
 
 fn post(port: u16, path: &str, body: &Value) -> (u16, String, Value) {
     let (status, head, body) = raw(port, "POST", path, "", &body.to_string());
@@ -168,8 +133,7 @@ fn sigterm_saves_hands_over_answers_and_exits_with_0() {
         raw(port, "POST", "/", "Idempotency-Key: k\r\n", r#"{"n":100000,"pause_us":1000}"#)
     });
     std::thread::sleep(Duration::from_millis(300));
-    let pid = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    process.signal("TERM");
     let (status, _, body) = call.join().unwrap();
     assert_eq!(status, 202, "{body}");
     assert!(body.contains("running"), "{body}");
@@ -185,8 +149,7 @@ fn sigterm_lets_a_synchronous_call_end_and_answers_others_meanwhile() {
     let port = process.port;
     let call = std::thread::spawn(move || raw(port, "POST", "/", "", r#"{"n":700,"pause_us":1000}"#));
     std::thread::sleep(Duration::from_millis(200));
-    let pid = process.child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    process.signal("TERM");
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(raw(port, "GET", "/_/health", "", "").0, 200);
     let (status, _, body) = call.join().unwrap();
