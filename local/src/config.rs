@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::auth::ApiKey;
+use crate::engine::Engine;
 use crate::faults::Faults;
 use crate::limits::Limits;
 
@@ -19,6 +20,8 @@ pub struct Config {
     pub namespace: String,
     /// What may be run, by image name. Nothing else ever is.
     pub images: BTreeMap<String, Image>,
+    /// What runs the images that name a [`Image::container`]; the platform then listens on the engine's network as well.
+    pub engine: Option<Engine>,
     /// What functions may use.
     pub limits: Limits,
     /// The faults to make.
@@ -40,6 +43,7 @@ impl Default for Config {
             api_key: ApiKey::generate(),
             namespace: "guest".to_owned(),
             images: BTreeMap::new(),
+            engine: None,
             limits: Limits::default(),
             faults: Faults::default(),
             seed: 0,
@@ -50,9 +54,9 @@ impl Default for Config {
     }
 }
 
-/// What stands for a container image: a program on this machine.
+/// What stands for a container image: a program on this machine, or one that is a container image indeed.
 ///
-/// Its process gets a listening loopback socket as file descriptor 3 (`LISTEN_FDS=1`) and a clean environment: `PATH`,
+/// A program's process gets a listening loopback socket as file descriptor 3 (`LISTEN_FDS=1`) and a clean environment: `PATH`,
 /// `HOME`, `TMPDIR` and `LANG` of the platform, [`Config::env`], [`Image::env`], and what the platform's contract asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
@@ -60,6 +64,8 @@ pub struct Image {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// Run the container image of this name with [`Config::engine`] instead of the program. The engine must have it already.
+    pub container: Option<String>,
     /// Environment variables for its processes.
     pub env: BTreeMap<String, String>,
     /// Whether a call can be delivered again after its process died, because the function goes on where it was.
@@ -70,5 +76,10 @@ impl Image {
     /// An image that runs `program` without arguments and can't resume.
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), ..Self::default() }
+    }
+
+    /// An image that the engine runs as a container and that can't resume.
+    pub fn container(name: impl Into<String>) -> Self {
+        Self { container: Some(name.into()), ..Self::default() }
     }
 }

@@ -306,6 +306,8 @@ impl Dispatcher {
         let process = &container.process;
         let answer = client::call(process.address(), call, delivery.work.answer_max());
         tokio::pin!(answer);
+        // An engine enforces the limit itself.
+        let watched = delivery.function.memory_bytes.filter(|_| !process.is_container());
         let reason = tokio::select! {
             biased;
             answer = &mut answer => return match answer {
@@ -320,7 +322,7 @@ impl Dispatcher {
                 };
             }
             () = tokio::time::sleep(delivery.limit) => KillReason::TimeLimit,
-            () = memory::exceeded(process.pid(), delivery.function.memory_bytes) => KillReason::Memory,
+            () = memory::exceeded(process.pid(), watched) => KillReason::Memory,
             () = sleep_or_never(kill_after) => KillReason::Fault,
         };
         process.kill(reason);

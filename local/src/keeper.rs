@@ -3,7 +3,7 @@
 //! A parent-death signal would need unsafe code between fork and exec, is tied to the thread that forked, and spares
 //! grandchildren. Instead a small shell process waits at the end of a pipe whose other end only the platform holds: when
 //! the pipe closes, for whatever reason, it kills every process group it was told of, then every process that carries
-//! the platform's mark in its environment, and removes the platform's folder.
+//! the platform's mark in its environment, removes the containers that carry it, and removes the platform's folder.
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -13,6 +13,7 @@ use std::sync::Mutex;
 
 use rustix::process::Pid;
 
+use crate::engine::Engine;
 use crate::sync::lock;
 
 /// The environment variable that marks every process of one platform.
@@ -26,12 +27,14 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the keeper of the platform whose files are in `folder` and whose processes carry `mark`.
-    pub(crate) fn start(folder: &Path, mark: &str) -> io::Result<Self> {
+    /// Starts the keeper of the platform whose files are in `folder` and whose processes carry `mark`; its containers have
+    /// it as a label.
+    pub(crate) fn start(folder: &Path, mark: &str, engine: Option<&Engine>) -> io::Result<Self> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", SCRIPT, "limitless-keeper"])
             .arg(folder)
             .arg(format!("{MARK_VARIABLE}={mark}"))
+            .args(engine.map(|engine| &engine.program))
             .env_remove(MARK_VARIABLE)
             .current_dir("/")
             .stdin(Stdio::piped())

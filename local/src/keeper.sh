@@ -1,7 +1,7 @@
 # Outlives the platform by a moment and ends what it started. Told on standard input which process groups run; at its
 # end, however the platform ended, kills them, then whatever else carries the platform's mark in its environment
-# (descendants that left their group, a process that was just being started), and removes the platform's files.
-# $1: the platform's folder; $2: its mark.
+# (descendants that left their group, a process that was just being started) or as a label, and removes the platform's files.
+# $1: the platform's folder; $2: its mark; $3: the container engine, if it has one.
 trap '' HUP INT TERM QUIT
 groups=' '
 clean=
@@ -20,9 +20,17 @@ sweep() {
         kill -KILL "$pid"
     done
 }
+containers() {
+    left=$("$3" ps --all --quiet --filter "label=$2") || return
+    # shellcheck disable=SC2086 # one word each
+    [ -z "$left" ] || "$3" rm --force $left
+}
 sweep "$@"
-if [ -z "$clean" ]; then
+[ -z "$3" ] || containers "$@"
+if [ -z "$clean" ] || [ -n "$3" ]; then
+    # A container may have been on its way into the engine.
     sleep 0.1
     sweep "$@"
+    [ -z "$3" ] || containers "$@"
 fi
 rm -rf -- "$1"

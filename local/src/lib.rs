@@ -4,7 +4,8 @@
 //! Limits are real: a function that takes longer than its time limit is killed with SIGKILL, one that uses more than its
 //! memory is too, and an idle one is paused. Faults can be had on demand: see [`Faults`].
 //!
-//! Only programs that were registered as an [`Image`] are ever run.
+//! Only programs that were registered as an [`Image`] are ever run. With an [`Engine`] they are container images, run with
+//! the flags of the real platforms.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -32,6 +33,7 @@ mod config;
 mod container;
 mod deliver;
 mod duration;
+mod engine;
 mod events;
 mod faults;
 mod function;
@@ -51,6 +53,7 @@ mod sync;
 
 pub use auth::{ApiKey, InvalidApiKey};
 pub use config::{Config, Image};
+pub use engine::Engine;
 pub use events::{Event, EventKind, KillReason, Stream};
 pub use faults::{Faults, InvalidFaults};
 pub use limits::Limits;

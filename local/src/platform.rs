@@ -1,7 +1,7 @@
 //! The platform as a whole: started, watched, shut down.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::auth::ApiKey;
 use crate::config::{Config, Image};
 use crate::deliver::Dispatcher;
+use crate::engine::Engine;
 use crate::events::{Event, Events};
 use crate::keeper::Keeper;
 use crate::openfaas::Gateway;
@@ -36,6 +37,9 @@ pub enum Error {
         /// What the system says.
         error: io::Error,
     },
+    /// The container engine does not answer, or has no network whose address this machine could listen on.
+    #[error("the container engine does not answer as docker does: {0}")]
+    Engine(io::Error),
     /// The namespace is no OpenWhisk name.
     #[error("{0:?} can't be a namespace: letters, digits and @ . & - _, beginning with a letter, digit or _")]
     Namespace(String),
@@ -53,6 +57,10 @@ pub enum Error {
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) url: String,
+    /// Where functions reach the platform; containers do so on their own network.
+    pub(crate) function_url: String,
+    /// This machine's address on the containers' network.
+    pub(crate) inner: Option<IpAddr>,
     pub(crate) events: Events,
     pub(crate) pool: Arc<Pool>,
     pub(crate) dispatcher: Arc<Dispatcher>,
@@ -84,15 +92,20 @@ impl Platform {
         let failed = |error| Error::Listen { address: config.listen, error };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+        let inner = listen_to_containers(config.engine.as_ref()).await?;
         let prepare = |what| move |error| Error::Prepare { what, error };
         let folder = tempfile::Builder::new().prefix("limitless-").tempdir();
         let folder = folder.map_err(prepare("a temporary folder"))?;
         let mark = Uuid::new_v4().simple().to_string();
-        let keeper = Keeper::start(folder.path(), &mark).map_err(prepare("the process that cleans up"))?;
+        let keeper = Keeper::start(folder.path(), &mark, config.engine.as_ref())
+            .map_err(prepare("the process that cleans up"))?;
         let keeper = Arc::new(keeper);
-        let shared = share(config, url, &keeper, &folder, mark);
-        let server = server::serve(listener, Arc::clone(&shared));
-        shared.pool.tasks.spawn(server);
+        let inner_address = inner.as_ref().map(|(_, address)| *address);
+        let shared = share(config, url, inner_address, &keeper, &folder, mark);
+        let listeners = std::iter::once(listener).chain(inner.map(|(listener, _)| listener));
+        for listener in listeners {
+            shared.pool.tasks.spawn(server::serve(listener, Arc::clone(&shared)));
+        }
         shared.gateway.start_workers(&shared);
         Ok(Self { shared, keeper, _folder: folder })
     }
@@ -147,7 +160,25 @@ impl std::fmt::Debug for Platform {
     }
 }
 
-fn share(config: Config, url: String, keeper: &Arc<Keeper>, folder: &TempDir, mark: String) -> Arc<Shared> {
+/// Containers can't reach this machine's loopback: for them the platform listens on their own network.
+async fn listen_to_containers(engine: Option<&Engine>) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    let Some(engine) = engine.cloned() else { return Ok(None) };
+    let gateway = tokio::task::spawn_blocking(move || engine.gateway()).await;
+    let gateway = gateway.map_err(io::Error::other).and_then(|told| told).map_err(Error::Engine)?;
+    let failed = |error| Error::Listen { address: (gateway, 0).into(), error };
+    let listener = TcpListener::bind((gateway, 0)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Some((listener, address)))
+}
+
+fn share(
+    config: Config,
+    url: String,
+    inner: Option<SocketAddr>,
+    keeper: &Arc<Keeper>,
+    folder: &TempDir,
+    mark: String,
+) -> Arc<Shared> {
     let config = Arc::new(config);
     let events = Events::new(config.event_capacity);
     let (keeper, folder) = (Arc::clone(keeper), folder.path().to_owned());
@@ -155,5 +186,7 @@ fn share(config: Config, url: String, keeper: &Arc<Keeper>, folder: &TempDir, ma
     let stop = CancellationToken::new();
     let dispatcher = Dispatcher::new(Arc::clone(&pool), stop.clone());
     let (whisk, gateway) = (Whisk::new(&config.limits), Gateway::new(&config.limits));
-    Arc::new(Shared { config, url, events, pool, dispatcher, stop, whisk, gateway })
+    let function_url = inner.map_or_else(|| url.clone(), |address| format!("http://{address}"));
+    let inner = inner.map(|address| address.ip());
+    Arc::new(Shared { config, url, function_url, inner, events, pool, dispatcher, stop, whisk, gateway })
 }

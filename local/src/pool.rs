@@ -32,6 +32,8 @@ pub(crate) enum StartError {
     NoImage(String),
     #[error("the program of image {image:?}, {program}, can't be started: {error}")]
     Program { image: String, program: PathBuf, error: io::Error },
+    #[error("the container of image {image:?}, {container}, can't be started: {error}")]
+    Container { image: String, container: String, error: io::Error },
     #[error("the platform is shutting down")]
     Closed,
 }
@@ -188,13 +190,22 @@ impl Pool {
     }
 
     async fn start(self: &Arc<Self>, function: &Arc<Function>, start: Start) -> Result<Lease, StartError> {
-        let failed = |error| StartError::Program {
-            image: function.image.clone(),
-            program: start.image.program.clone(),
-            error,
+        let failed = |error| match &start.image.container {
+            Some(container) => {
+                StartError::Container { image: function.image.clone(), container: container.clone(), error }
+            }
+            None => StartError::Program {
+                image: function.image.clone(),
+                program: start.image.program.clone(),
+                error,
+            },
         };
         let launch = launch::prepare(self, function, &start.image, start.number).map_err(failed)?;
-        let started = Process::start(launch, Arc::clone(&self.keeper)).await.map_err(failed)?;
+        let started = match launch {
+            launch::Start::Program(launch) => Process::start(launch, Arc::clone(&self.keeper)).await,
+            launch::Start::Container(launch) => Process::start_container(*launch).await,
+        };
+        let started = started.map_err(failed)?;
         let container = Container::new(
             start.number,
             start.generation,
@@ -204,15 +215,22 @@ impl Pool {
             &self.tasks,
         )
         .map_err(failed)?;
-        let mut state = lock(&self.state);
-        if state.closed {
+        if !self.admit(&container) {
             container.process.kill(KillReason::Shutdown);
+            container.process.ended().await;
             return Err(StartError::Closed);
         }
-        state.containers.insert(start.number, Arc::clone(&container));
-        drop(state);
         self.tasks.spawn(Arc::clone(self).tend(Arc::clone(&container)));
         Ok(Lease::new(self, &container, Warmth::Cold))
+    }
+
+    /// Takes a fresh container into the pool, unless that is closed.
+    fn admit(&self, container: &Arc<Container>) -> bool {
+        let mut state = lock(&self.state);
+        if !state.closed {
+            state.containers.insert(container.number, Arc::clone(container));
+        }
+        !state.closed
     }
 
     /// Pauses, keeps and removes one container, as its time comes.

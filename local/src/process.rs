@@ -1,4 +1,5 @@
-//! One function process: started with its listening socket, killed with its whole group, reaped exactly once.
+//! One function process: started with its listening socket, killed with its whole group, reaped exactly once. Or one
+//! container, which an engine does all that to.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,12 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::sync::{oneshot, watch};
 
+use crate::engine::{ContainerLaunch, Order, Running};
 use crate::events::KillReason;
 use crate::keeper::Keeper;
 use crate::sync::lock;
@@ -34,10 +36,17 @@ pub(crate) struct Started {
 
 #[derive(Debug)]
 pub(crate) struct Process {
-    pid: Pid,
+    body: Body,
     address: SocketAddr,
     life: Mutex<Life>,
     exit: watch::Sender<Option<String>>,
+}
+
+/// What is killed, paused and waited for.
+#[derive(Debug)]
+enum Body {
+    Group(Pid),
+    Container { pid: u32, orders: mpsc::Sender<Order> },
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +68,29 @@ impl Process {
         start.await.map_err(io::Error::other)?
     }
 
+    /// Starts a container; it listens, or has ended, when this returns.
+    pub(crate) async fn start_container(launch: ContainerLaunch) -> io::Result<Started> {
+        let (started, start) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("container".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || attend_container(&launch, started))?;
+        start.await.map_err(io::Error::other)?
+    }
+
+    pub(crate) fn is_container(&self) -> bool {
+        matches!(self.body, Body::Container { .. })
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        match &self.body {
+            Body::Group(pid) => pid.as_raw_nonzero().get().unsigned_abs(),
+            Body::Container { pid, .. } => *pid,
+        }
     }
 
     /// Why the platform killed it, if it did.
@@ -88,74 +114,107 @@ impl Process {
         let mut life = lock(&self.life);
         if !life.reaped {
             life.killed.get_or_insert(reason);
-            self.signal_group(Signal::KILL);
+            self.send(Signal::KILL, Order::Remove);
         }
     }
 
     /// Stops the group where it is.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.signal(Signal::STOP, Order::Pause);
     }
 
     /// Lets a stopped group go on.
     pub(crate) fn unpause(&self) {
-        self.signal(Signal::CONT);
+        self.signal(Signal::CONT, Order::Unpause);
     }
 
     /// Asks the process to end.
     pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
+        self.signal(Signal::TERM, Order::Terminate);
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal, order: Order) {
         if !lock(&self.life).reaped {
-            self.signal_group(signal);
+            self.send(signal, order);
         }
     }
 
-    fn signal_group(&self, signal: Signal) {
-        // It fails only if the whole group has ended, and then there is nobody to tell.
-        let _gone = kill_process_group(self.pid, signal);
+    fn send(&self, signal: Signal, order: Order) {
+        // It fails only if what it is for has ended, and then there is nobody to tell.
+        let _gone = match &self.body {
+            Body::Group(pid) => kill_process_group(*pid, signal).is_err(),
+            Body::Container { orders, .. } => orders.send(order).is_err(),
+        };
     }
 
     /// Waits for the end, ends what is left of the group while its number is still ours, then reaps.
-    fn wait(&self, mut child: Child, keeper: &Keeper) {
+    fn wait(&self, pid: Pid, mut child: Child, keeper: &Keeper) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while let Err(error) = waitid(WaitId::Pid(self.pid), options) {
+        while let Err(error) = waitid(WaitId::Pid(pid), options) {
             if error != rustix::io::Errno::INTR {
                 break;
             }
         }
         let mut life = lock(&self.life);
-        self.signal_group(Signal::KILL);
-        keeper.remove(self.pid);
+        // It fails only if the whole group has ended.
+        let _gone = kill_process_group(pid, Signal::KILL);
+        keeper.remove(pid);
         let status = child.wait();
         life.reaped = true;
         drop(life);
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         self.exit.send_replace(Some(status));
     }
+
+    /// Waits until the container's logs end, which is when it does, and removes it.
+    fn wait_for_container(&self, mut logs: Child, launch: &ContainerLaunch) {
+        drop(logs.wait());
+        let ending = launch.conclude();
+        let mut life = lock(&self.life);
+        if ending.out_of_memory {
+            life.killed.get_or_insert(KillReason::Memory);
+        }
+        life.reaped = true;
+        drop(life);
+        self.exit.send_replace(Some(ending.status));
+    }
+}
+
+fn attend_container(launch: &ContainerLaunch, started: oneshot::Sender<io::Result<Started>>) {
+    let Running { address, pid, mut logs, orders } = match launch.start() {
+        Ok(running) => running,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let body = Body::Container { pid, orders };
+    let process = Arc::new(Process { body, address, life: Mutex::default(), exit: watch::Sender::new(None) });
+    hand_over(&process, &mut logs, started);
+    process.wait_for_container(logs, launch);
+}
+
+/// Gives the process and the ends of its output to who wanted it.
+fn hand_over(process: &Arc<Process>, child: &mut Child, started: oneshot::Sender<io::Result<Started>>) {
+    let wanted = match (child.stdout.take(), child.stderr.take()) {
+        (Some(stdout), Some(stderr)) => {
+            started.send(Ok(Started { process: Arc::clone(process), stdout, stderr })).is_ok()
+        }
+        _ => false,
+    };
+    if !wanted {
+        // Who wanted it has gone meanwhile.
+        process.kill(KillReason::Shutdown);
+    }
 }
 
 fn attend(launch: &Launch, keeper: &Keeper, started: oneshot::Sender<io::Result<Started>>) {
-    let (process, mut child) = match spawn(launch, keeper) {
+    let (process, pid, mut child) = match spawn(launch, keeper) {
         Ok(spawned) => spawned,
         Err(error) => return drop(started.send(Err(error))),
     };
-    match (child.stdout.take(), child.stderr.take()) {
-        (Some(stdout), Some(stderr)) => {
-            let start = Started { process: Arc::clone(&process), stdout, stderr };
-            if started.send(Ok(start)).is_err() {
-                // Who wanted it has gone meanwhile.
-                process.kill(KillReason::Shutdown);
-            }
-        }
-        _ => process.kill(KillReason::Shutdown),
-    }
-    process.wait(child, keeper);
+    hand_over(&process, &mut child, started);
+    process.wait(pid, child, keeper);
 }
 
-fn spawn(launch: &Launch, keeper: &Keeper) -> io::Result<(Arc<Process>, Child)> {
+fn spawn(launch: &Launch, keeper: &Keeper) -> io::Result<(Arc<Process>, Pid, Child)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let mut command = Command::new(&launch.program);
@@ -181,5 +240,6 @@ fn spawn(launch: &Launch, keeper: &Keeper) -> io::Result<(Arc<Process>, Child)> 
         return Err(error);
     }
     let exit = watch::Sender::new(None);
-    Ok((Arc::new(Process { pid, address, life: Mutex::default(), exit }), child))
+    let process = Process { body: Body::Group(pid), address, life: Mutex::default(), exit };
+    Ok((Arc::new(process), pid, child))
 }

@@ -1,7 +1,7 @@
 //! The HTTP server: one listener for both platforms' APIs.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn attend(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
 }
 
 async fn route(shared: &Arc<Shared>, peer: SocketAddr, request: Request<Incoming>) -> Reply {
-    if !is_for_us(&request) {
+    if !is_for_us(&request, shared.inner) {
         return text(StatusCode::FORBIDDEN, "the local platform answers requests to loopback addresses only");
     }
     let path = request.uri().path().to_owned();
@@ -79,7 +79,7 @@ async fn route(shared: &Arc<Shared>, peer: SocketAddr, request: Request<Incoming
 
 /// A web page can make a browser send requests to a name that its owner points at 127.0.0.1; such a request names that
 /// host.
-fn is_for_us(request: &Request<Incoming>) -> bool {
+fn is_for_us(request: &Request<Incoming>, inner: Option<IpAddr>) -> bool {
     let named = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
     let Some(host) = named.or_else(|| request.uri().authority().map(hyper::http::uri::Authority::as_str))
     else {
@@ -91,7 +91,7 @@ fn is_for_us(request: &Request<Incoming>) -> bool {
         .map_or(host, |it| it.0);
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
-        || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback() || Some(address) == inner)
 }
 
 /// The decoded segments of a path, without its leading `/`. None if one is no UTF-8.

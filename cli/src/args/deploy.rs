@@ -77,6 +77,9 @@ pub struct Target {
     /// Which platform's interface the embedded one speaks
     #[arg(long, value_enum, default_value_t)]
     pub platform: Dialect,
+    /// Run the functions in containers, as images built here, with this machine's engine: docker or podman
+    #[arg(long)]
+    pub containers: bool,
     /// Faults to make: duplicate=0.2,lose=0.1,delay=0.2:300ms,kill=0.3,store-fail=0.1,… or all
     #[arg(long, value_name = "SPEC", default_value = "none")]
     pub faults: Faults,
@@ -102,6 +105,7 @@ Examples:
   cargo faas run factors --input @n.json --time-limit 2s --release
   echo '{\"n\": 360}' | cargo faas run factors --input - --json
   cargo faas run factors --input @n.json --time-limit 2s --faults duplicate=0.2,kill=0.3 --seed 7
+  cargo faas run factors --input @n.json --time-limit 2s --containers
 
 The result goes to stdout as JSON, everything else to stderr. Ctrl-C stops the platform; the
 execution can then go on with `cargo faas resume`.")]
@@ -126,6 +130,7 @@ pub struct Run {
 Examples:
   cargo faas dev
   cargo faas dev -p factors --listen 127.0.0.1:3233 --time-limit 2s
+  cargo faas dev --containers                                as images, with the flags of OpenWhisk's invoker
   cargo faas invoke factors --input '{\"n\": 360}'        in another terminal")]
 pub struct Dev {
     /// Where to listen: a loopback address; port 0 takes a free one

@@ -42,6 +42,13 @@ pub struct Make {
     pub debug: bool,
 }
 
+impl Make {
+    /// As it is built: an image for `platform` of a binary that exists.
+    pub fn of(platform: Dialect) -> Self {
+        Self { platform, target: None, base: None, name: None, plan: None, debug: false }
+    }
+}
+
 /// `cargo faas build`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\

@@ -16,7 +16,8 @@ use crate::capture::Capture;
 use crate::deliveries::End;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
-use crate::platform::{Dialect, Local, Served as Deployed, wsk_line};
+use crate::image::into_engine;
+use crate::platform::{Dialect, Local, Runs, Served as Deployed, wsk_line};
 use crate::project::{Function, Project, Target};
 use crate::records::Records;
 use crate::render::printable;
@@ -44,9 +45,14 @@ pub(super) async fn dev(session: &Session, args: &Dev) -> Result<()> {
     let pick = args.pick.for_store(Some(&store));
     let functions = project.functions(&pick, &session.ui).await?;
     let local = Local::start(&args.target, &store, Some(args.listen)).await?;
-    let mut served = Served { images: Images::make(&state)?, versions: BTreeMap::new() };
+    let mut served = Served {
+        images: Images::make(&state)?,
+        layers: state.layers(),
+        platform: args.target.platform,
+        versions: BTreeMap::new(),
+    };
     for function in &functions {
-        served.serve(&local, function).await?;
+        served.serve(&local, function, &session.ui).await?;
     }
     let _announced = announce(&state, &local, args, &store)?;
     greet(session, &local, &functions, args, &store)?;
@@ -71,20 +77,29 @@ fn announce(state: &State, local: &Local, args: &Dev, store: &str) -> Result<Ann
 #[derive(Debug)]
 struct Served {
     images: Images,
+    layers: PathBuf,
+    platform: Dialect,
     versions: BTreeMap<String, (u64, SystemTime)>,
 }
 
 impl Served {
     /// Deploys every handler of `function`, unless its binary is the one served already.
-    async fn serve(&mut self, local: &Local, function: &Function) -> Result<bool> {
+    async fn serve(&mut self, local: &Local, function: &Function, ui: &Ui) -> Result<bool> {
         let version = version_of(&function.program)?;
         let name = function.target.to_string();
         if self.versions.get(&name) == Some(&version) {
             return Ok(false);
         }
-        let program = self.images.add(&function.target, &function.program)?;
+        let (program, image);
+        let runs = if let Some(engine) = local.engine() {
+            image = into_engine(engine, self.platform, function, &self.layers, ui).await?;
+            Runs::Container(&image)
+        } else {
+            program = self.images.add(&function.target, &function.program)?;
+            Runs::Program(&program, &[])
+        };
         for handler in &function.manifest.handlers {
-            local.deploy(&Deployed { handler: &handler.name, program: &program, args: &[] }).await?;
+            local.deploy(&Deployed { handler: &handler.name, runs }).await?;
         }
         self.versions.insert(name, version);
         Ok(true)
@@ -148,7 +163,12 @@ fn greet(session: &Session, local: &Local, functions: &[Function], args: &Dev, s
     let limit = units::limit(u64::try_from(args.target.time_limit.as_millis()).unwrap_or(u64::MAX));
     session.ui.status(
         "Serving",
-        &format!("{} at {url}: {limit} and {} MB an invocation", handlers.join(", "), args.target.memory),
+        &format!(
+            "{}{} at {url}: {limit} and {} MB an invocation",
+            handlers.join(", "),
+            if args.target.containers { " in containers" } else { "" },
+            args.target.memory
+        ),
     );
     let Some(handler) = handlers.first() else { return Ok(()) };
     let curl = match args.target.platform {
@@ -290,7 +310,7 @@ async fn rebuild(
             }
         };
         for function in &functions {
-            if served.serve(local, function).await? {
+            if served.serve(local, function, &session.ui).await? {
                 session.ui.status("Serving", &format!("a new version of {}", function.target));
             }
         }

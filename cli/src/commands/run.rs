@@ -11,8 +11,9 @@ use crate::args::{Pick, Run, Target};
 use crate::capture::Capture;
 use crate::error::{Error, Result};
 use crate::follow::{Follow, View};
-use crate::platform::{Ask, Call, Local, Served};
-use crate::project::{Input, Programs, Project, check};
+use crate::image::into_engine;
+use crate::platform::{Ask, Call, Local, Runs, Served};
+use crate::project::{Function, Input, Programs, Project, check};
 use crate::records::{Records, random};
 use crate::render::Progress;
 use crate::state::State;
@@ -36,6 +37,8 @@ pub(super) struct Serving {
     handler: Handler,
     program: PathBuf,
     args: Vec<String>,
+    /// The binary with all that it says of itself; none for a program of a `faas.toml`.
+    function: Option<Function>,
 }
 
 /// Finds the program of this name that the nearest `faas.toml` declares, or builds the project's binary that has such a handler.
@@ -44,7 +47,7 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
     if let Some((programs, handler)) = programs.as_ref().and_then(|all| Some((all, all.handler(name)?))) {
         let program = std::env::current_exe()
             .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
-        let serving = Serving { handler, program, args: programs.arguments()? };
+        let serving = Serving { handler, program, args: programs.arguments()?, function: None };
         return Ok((serving, State::here(&session.global)?));
     }
     let declared = |error: Error| match &programs {
@@ -57,7 +60,7 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
         return Err(Error::bug("a function without the handler it was chosen for"));
     };
     Ok((
-        Serving { handler, program: function.program, args: Vec::new() },
+        Serving { handler, program: function.program.clone(), args: Vec::new(), function: Some(function) },
         State::of(&project, &session.global)?,
     ))
 }
@@ -101,7 +104,12 @@ async fn follow(
         capture: Capture::into(state.logs())?.of(ask.execution()),
         time_limit: target.time_limit,
     };
-    local.deploy(&Served { handler: ask.handler(), program: &serving.program, args: &serving.args }).await?;
+    let image = image_of(session, state, local, serving, target).await?;
+    let runs = match &image {
+        Some(image) => Runs::Container(image),
+        None => Runs::Program(&serving.program, &serving.args),
+    };
+    local.deploy(&Served { handler: ask.handler(), runs }).await?;
     announce(session, target, &ask);
     let begun = Instant::now();
     let mut follow = Follow::new(records, local.client(), ask.clone(), Some(view));
@@ -122,6 +130,22 @@ async fn follow(
         Err(error) if seen.history.is_some() => Err(with_id(error, &ask.execution())),
         Err(error) => Err(error),
     }
+}
+
+/// The image in the engine, where functions run in containers.
+async fn image_of(
+    session: &Session,
+    state: &State,
+    local: &Local,
+    serving: &Serving,
+    target: &Target,
+) -> Result<Option<String>> {
+    let Some(engine) = local.engine() else { return Ok(None) };
+    let Some(function) = &serving.function else {
+        return Err(Error::usage("a program that faas.toml declares can't run in a container yet")
+            .help("leave --containers away"));
+    };
+    into_engine(engine, target.platform, function, &state.layers(), &session.ui).await.map(Some)
 }
 
 fn announce(session: &Session, target: &Target, ask: &Ask) {

@@ -48,6 +48,13 @@ impl Engine {
         &self.program
     }
 
+    /// Whether it has an image of this name.
+    pub async fn has(&self, name: &str) -> bool {
+        let asked =
+            Command::new(&self.program).args(["image", "inspect", "-f", "{{.Id}}", name]).output().await;
+        asked.is_ok_and(|asked| asked.status.success())
+    }
+
     /// Loads an image.
     ///
     /// # Errors

@@ -14,7 +14,9 @@ use limitless_faas_images::{
 use crate::args::Make;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::platform::Dialect;
 use crate::project::Function;
+use crate::ui::Ui;
 
 pub use engine::Engine;
 pub use target::triple;
@@ -126,6 +128,28 @@ impl Parts {
             base: self.base.as_ref().map(|(_, base)| base),
         }
     }
+}
+
+/// Makes sure that `engine` has the image of `function` as it was built; answers its name there.
+///
+/// # Errors
+/// Where it can't be built, or the engine does not take it.
+pub async fn into_engine(
+    engine: &Engine,
+    platform: Dialect,
+    function: &Function,
+    cache: &Path,
+    ui: &Ui,
+) -> Result<String> {
+    let built = Parts::gather(&Make::of(platform), function, cache).await?.build()?;
+    let name = built.name.familiar();
+    // The tag follows the content.
+    if !engine.has(&name).await {
+        engine.load(&built).await?;
+        let size = crate::units::bytes(built.image.size());
+        ui.status("Loaded", &format!("{name} into {}: {size}", engine.program()));
+    }
+    Ok(name)
 }
 
 /// Packs the layers beside each other: compressing takes most of the time.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use limitless_faas_local::{Config, Event, Image, Limits, Platform};
@@ -12,6 +12,7 @@ use super::{Client, Deployment};
 use crate::args::Target;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::image::Engine;
 use crate::units;
 
 /// Tells the function how many invocations one execution may have.
@@ -22,6 +23,7 @@ const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";
 pub struct Local {
     platform: Platform,
     client: Client,
+    engine: Option<Engine>,
     target: Target,
     store_url: String,
 }
@@ -31,19 +33,28 @@ pub struct Local {
 pub struct Deployed<'a> {
     /// Its name.
     pub handler: &'a str,
-    /// The binary that has it.
-    pub program: &'a Path,
-    /// What makes the binary serve it, beside its environment.
-    pub args: &'a [String],
+    /// What runs it.
+    pub runs: Runs<'a>,
+}
+
+/// What runs a handler.
+#[derive(Clone, Copy, Debug)]
+pub enum Runs<'a> {
+    /// A binary, and what makes it serve the handler beside its environment.
+    Program(&'a Path, &'a [String]),
+    /// An image that the engine has.
+    Container(&'a str),
 }
 
 impl Local {
     /// Starts a platform with the limits and faults of `target`.
     ///
     /// # Errors
-    /// Where it can't listen.
+    /// Where it can't listen; with `--containers`, where there is no engine or containers could not reach the store.
     pub async fn start(target: &Target, store_url: &str, listen: Option<SocketAddr>) -> Result<Self> {
+        let engine = if target.containers { Some(Engine::find().await?) } else { None };
         let config = Config {
+            engine: engine.as_ref().map(|engine| with_store(engine, store_url)).transpose()?,
             listen: listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into()),
             limits: limits(target),
             faults: target.faults.clone(),
@@ -56,7 +67,12 @@ impl Local {
                 .help("free the address, or take another with --listen 127.0.0.1:0")
         })?;
         let client = Client::new(target.platform, &platform.url(), Some(platform.api_key().as_str()), false)?;
-        Ok(Self { platform, client, target: target.clone(), store_url: store_url.to_owned() })
+        Ok(Self { platform, client, engine, target: target.clone(), store_url: store_url.to_owned() })
+    }
+
+    /// What runs its containers, with `--containers`.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
     }
 
     /// A client of it.
@@ -86,9 +102,11 @@ impl Local {
     pub async fn deploy(&self, deployed: &Deployed<'_>) -> Result<()> {
         let image = Image {
             env: self.environment(deployed.handler),
-            args: deployed.args.to_vec(),
             resumable: true,
-            ..Image::new(deployed.program)
+            ..match deployed.runs {
+                Runs::Program(program, args) => Image { args: args.to_vec(), ..Image::new(program) },
+                Runs::Container(name) => Image::container(name),
+            }
         };
         let name = format!("local/{}:1", deployed.handler);
         self.platform.set_image(&name, image);
@@ -125,6 +143,30 @@ impl Local {
         }
         environment
     }
+}
+
+/// The engine, whose containers see the store's folder where the store is one.
+fn with_store(engine: &Engine, store_url: &str) -> Result<limitless_faas_local::Engine> {
+    let mut with = limitless_faas_local::Engine::new(engine.program());
+    if limitless_faas_store::feature(store_url).is_some() {
+        let near = ["//127.", "//localhost", "//[::1]", "@127.", "@localhost", "@[::1]"];
+        if near.iter().any(|near| store_url.contains(near)) {
+            return Err(Error::usage("containers can't reach a store on this machine's loopback address")
+                .help("let it listen on the address of the containers' network, often 172.17.0.1, and name that")
+                .help("or use a folder: --store file:/a/folder"));
+        }
+        return Ok(with);
+    }
+    let store = limitless_faas_store::open(store_url).map_err(|error| {
+        Error::new(Exit::Store, format!("failed to open the store {store_url}")).because(error)
+    })?;
+    let described = store.describe();
+    let Some(folder) = described.strip_prefix("file:") else {
+        return Err(Error::usage(format!("containers can't share the store {described}"))
+            .help("use a folder: --store file:/a/folder"));
+    };
+    with.folders.push(PathBuf::from(folder));
+    Ok(with)
 }
 
 /// A person's own machine refuses nothing that a platform's operator could allow.

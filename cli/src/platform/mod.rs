@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::project::Input;
 
-pub use local::{Deployed as Served, Local};
+pub use local::{Deployed as Served, Local, Runs};
 pub use remote::{find, wsk_line};
 pub use rollout::{Deployed, Mark, Spec};
 

@@ -174,7 +174,7 @@ fn make(shared: &Shared, deployment: Deployment) -> Result<Deployed, Refusal> {
 fn environment(shared: &Shared, deployment: &Deployment, limit: Duration) -> BTreeMap<String, String> {
     let given = |name: &str, value: String| (name.to_owned(), value);
     let mut env = BTreeMap::from([
-        given("LIMITLESS_GATEWAY_URL", shared.url.clone()),
+        given("LIMITLESS_GATEWAY_URL", shared.function_url.clone()),
         given("LIMITLESS_TIME_LIMIT_MS", millis(limit).to_string()),
         given("OPENFAAS_NAME", deployment.service.clone()),
         given("OPENFAAS_NAMESPACE", NAMESPACE.to_owned()),

@@ -196,7 +196,7 @@ fn make(shared: &Shared, name: ActionName, put: ActionPut, old: Option<&Action>)
     annotations.retain(|pair| !put.del_annotations.contains(&pair.key));
     complete(&mut annotations, &exec)?;
     let mut function = Function::new(name.key(), exec.image.clone(), Habits::OpenWhisk);
-    function.env.insert("__OW_API_HOST".to_owned(), shared.url.clone());
+    function.env.insert("__OW_API_HOST".to_owned(), shared.function_url.clone());
     function.env.insert("__OW_ALLOW_CONCURRENT".to_owned(), "false".to_owned());
     function.memory_bytes = Some(limits.memory << 20);
     function.log_bytes = usize::try_from(limits.logs << 20).unwrap_or(usize::MAX);

@@ -1,0 +1,190 @@
+//! `--containers`: functions as images in a real engine, with the flags of the real platforms. Skipped aloud without one.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use common::containers::{docker, engine, text};
+use common::{Ended, Sample};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Stalls at some turns, each the first time only, as its marks tell: there its container is killed at the limit.
+const STALLS: &str = r#"
+use std::path::Path;
+use std::time::Duration;
+
+use limitless_faas::handler;
+
+#[handler]
+fn stalls(n: u64, marks: String) -> u64 {
+    let mut sum = 0;
+    #[checkpoint]
+    for i in 0..n {
+        let mark = Path::new(&marks).join(i.to_string());
+        if i % 7 == 3 && !mark.exists() {
+            std::fs::write(&mark, std::fs::read("/etc/hostname").unwrap()).unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        sum += i;
+    }
+    sum
+}
+
+#[handler]
+fn says(line: String) -> String {
+    println!("{line}");
+    line
+}
+
+fn main() {
+    limitless_faas::serve!(stalls, says);
+}
+"#;
+
+/// The containers of this sample's images, running or not.
+fn containers(sample: &str) -> Vec<String> {
+    let listed = text(&docker(&["ps", "--all", "--no-trunc", "--format", "{{.ID}} {{.Image}}"]));
+    let own = |line: &str| {
+        let (id, image) = line.split_once(' ')?;
+        image.starts_with(&format!("sample-{sample}:")).then(|| id.to_owned())
+    };
+    listed.lines().filter_map(own).collect()
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn remove_images(sample: &str) {
+    let listed = text(&docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]));
+    for image in listed.lines().filter(|image| image.starts_with(&format!("sample-{sample}:"))) {
+        docker(&["rmi", "--force", image]);
+    }
+}
+
+#[test]
+fn an_execution_over_containers_killed_at_their_limit_gives_one_right_result() {
+    if engine().is_none() {
+        return;
+    }
+    let sample = Sample::with_main("boxes", STALLS);
+    // The store's folder is what containers and this machine share.
+    let marks = sample.state().join("store/marks");
+    fs::create_dir_all(&marks).unwrap();
+    let input = json!({ "n": 40, "marks": marks }).to_string();
+    let args = ["run", "stalls", "--input", &input, "--time-limit", "2s", "--containers", "--json"];
+    let report = sample.run(&args).expect(0).json();
+    assert_eq!((&report["status"], &report["result"]), (&json!("completed"), &json!(780)), "{report}");
+    let invocations = report["invocations"].as_array().unwrap();
+    let lost = invocations.iter().filter(|one| one["outcome"] == "lost").count();
+    assert!(lost >= 5, "{report}");
+    let killed: BTreeSet<String> = fs::read_dir(&marks)
+        .unwrap()
+        .map(|mark| fs::read_to_string(mark.unwrap().path()).unwrap().trim().to_owned())
+        .collect();
+    assert_eq!(killed.len(), 6, "one container each: {killed:?}");
+    assert_eq!(containers("boxes"), [""; 0], "containers are left");
+    remove_images("boxes");
+}
+
+/// `dev` with one warm container, which `check` looks at; then it is interrupted.
+fn served_in_a_container(name: &str, platform: &str, check: impl FnOnce(&str)) {
+    if engine().is_none() {
+        return;
+    }
+    let sample = Sample::with_main(name, STALLS);
+    let mut dev = sample.start(&[
+        "dev",
+        "--containers",
+        "--platform",
+        platform,
+        "--no-watch",
+        "--env",
+        "WORDS=a b",
+        "--json",
+    ]);
+    let told = dev.next_json();
+    assert_eq!(told["status"], "serving", "{told}");
+    let says = |line: &str| {
+        let input = json!({ "line": line }).to_string();
+        let said =
+            Ended::from(sample.command(&["invoke", "says", "--input", &input]).output().unwrap()).expect(0);
+        assert_eq!(said.stdout, format!("\"{line}\"\n"), "{}", said.stderr);
+    };
+    says("good evening");
+    let warm = containers(name);
+    // OpenFaaS starts one of each function at once.
+    assert!(!warm.is_empty());
+    check(&warm[0]);
+    says("good night");
+    dev.signal(Signal::INT);
+    dev.wait().expect(0);
+    assert_eq!(containers(name), [""; 0], "containers are left");
+    sample.assert_nothing_left();
+    remove_images(name);
+}
+
+/// Newer command lines write `CAP_` before them.
+fn dropped(host: &Value) -> BTreeSet<&str> {
+    let names = host["CapDrop"].as_array().unwrap().iter().map(|name| name.as_str().unwrap());
+    names.map(|name| name.trim_start_matches("CAP_")).collect()
+}
+
+fn configuration(container: &str) -> Value {
+    serde_json::from_str(&text(&docker(&["inspect", "-f", "{{json .HostConfig}}", container]))).unwrap()
+}
+
+#[test]
+fn openwhisks_containers_have_its_flags_are_paused_when_idle_and_go_with_the_platform() {
+    served_in_a_container("whisk-box", "openwhisk", |container| {
+        let host = configuration(container);
+        assert_eq!((&host["PidsLimit"], &host["Memory"]), (&json!(1024), &json!(256 << 20)), "{host}");
+        assert_eq!(host["MemorySwap"], host["Memory"]);
+        assert_eq!(dropped(&host), BTreeSet::from(["NET_RAW", "NET_ADMIN"]));
+        assert_eq!((&host["CapAdd"], &host["Privileged"]), (&Value::Null, &json!(false)));
+        assert_eq!(host["Ulimits"], json!([{ "Name": "nofile", "Hard": 1024, "Soft": 1024 }]));
+        wait_for("it is not paused", || {
+            text(&docker(&["inspect", "-f", "{{.State.Paused}}", container])) == "true"
+        });
+    });
+}
+
+#[test]
+fn openfaass_containers_have_no_capabilities_and_run_on() {
+    served_in_a_container("faas-box", "openfaas", |container| {
+        let host = configuration(container);
+        assert_eq!((dropped(&host), &host["Memory"]), (BTreeSet::from(["ALL"]), &json!(256 << 20)), "{host}");
+        assert_eq!(text(&docker(&["inspect", "-f", "{{.State.Status}}", container])), "running");
+    });
+}
+
+#[test]
+fn what_can_not_run_in_a_container_is_told() {
+    if engine().is_none() {
+        return;
+    }
+    let sample = Sample::with_main("no-box", STALLS);
+    for store in ["redis://127.0.0.1:1/0/faas", "memory:"] {
+        let ended =
+            sample.run(&["run", "says", "--input", r#"{"line": ""}"#, "--containers", "--store", store]);
+        assert!(ended.code != 0 && ended.stderr.contains("help:"), "{store}: {}", ended.stderr);
+    }
+    assert_eq!(containers("no-box"), [""; 0]);
+}
+
+#[test]
+fn without_an_engine_it_says_what_to_install() {
+    let sample = Sample::new("no-engine");
+    let mut command = sample.command(&["run", "says", "--input", r#"{"line": ""}"#, "--containers"]);
+    let ended = Ended::from(command.env("LIMITLESS_ENGINE", "/no/such/engine").output().unwrap()).expect(7);
+    assert!(ended.stderr.contains("help: install and start docker or podman"), "{}", ended.stderr);
+}
