@@ -1,4 +1,22 @@
-//! OpenFaaS's contract, row by row.
+//! OpenFaaS's contract, row by row. Tests without a file are in this one; those of `tests/` run a real function process.
+//!
+//! | the contract | the test |
+//! | --- | --- |
+//! | deploy, update, show, list, delete; 404 for an unknown name | `functions_are_deployed_shown_updated_and_deleted` |
+//! | `/system` needs the key, functions don't | `the_key_guards_the_system_but_not_the_functions` |
+//! | path, query and headers as the function sees them | `a_call_is_passed_on_with_its_path_query_and_headers` |
+//! | the time limit passed; a function that dies in flight | `limits_kill_and_deaths_are_told_at_once` |
+//! | asynchronous: 202, one callback, 404 for an unknown name | `an_asynchronous_call_is_answered_to_its_callback_once` |
+//! | 256,000 bytes at most; a full queue answers 500 | `what_the_queue_does_not_take_is_refused`, `a_full_queue_refuses_at_once` |
+//! | one call at a time for each worker | `a_worker_runs_one_call_at_a_time` |
+//! | delivered again past `ack_wait` while the first still runs | `a_call_not_acknowledged_in_time_is_delivered_again_while_the_first_runs`; with one result: `tests/tests/openfaas.rs`: `the_queue_delivers_twice_and_there_is_one_result` |
+//! | scale | `functions_are_scaled` |
+//! | secrets are files | `secrets_are_files_of_the_functions_that_ask_for_them` |
+//! | SIGTERM, then SIGKILL after the grace | `a_deleted_function_gets_sigterm_and_then_sigkill`, `a_deleted_function_that_hears_sigterm_is_not_waited_for` |
+//! | serves after SIGTERM, saves, ends with 0 | `tests/tests/process.rs`: `sigterm_saves_hands_over_answers_and_exits_with_0` |
+//! | `/_/health` and `/_/ready` while it works | `tests/tests/process.rs`: `health_is_answered_while_the_handler_computes` |
+//! | next to no capabilities, a memory limit | `cli/tests/in_containers.rs` |
+//! | an image that can't be pulled is refused before an update | `cli/tests/deploy.rs`: `a_version_that_does_not_answer_leaves_what_was_there` |
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;

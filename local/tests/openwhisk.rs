@@ -1,4 +1,26 @@
-//! OpenWhisk's contract, row by row.
+//! OpenWhisk's contract, row by row. Tests without a file are in this one; those of `tests/` run a real function process.
+//!
+//! | the contract | the test |
+//! | --- | --- |
+//! | `/init`, then `/run`, and what is in them; `deadline` as a string | `a_container_gets_init_then_run_as_the_contract_says` |
+//! | the function takes the deadline as string and number, answers with a length and never chunked | `tests/tests/process.rs`: `openwhisk_init_and_run_are_answered_as_its_contract_says` |
+//! | `api_key` only with `provide-api-key` | `the_key_is_given_only_to_actions_that_ask_for_it` |
+//! | a failed `/init` is a developer error, and ends the logs | `a_failing_init_is_a_developer_error`; `tests/tests/process.rs`: `a_failed_init_says_so_and_ends_the_logs` |
+//! | 200 and an object or array; `{"error"}`; another status; no object; over 1 MB; connection lost; chunked; 503 | `answers_become_what_the_table_says` |
+//! | `/init` and `/run` each get the whole time; SIGKILL past it | `a_failing_init_is_a_developer_error`, `past_its_time_limit_an_action_is_killed` |
+//! | more memory than allowed | `past_its_memory_limit_an_action_is_killed` |
+//! | paused soon after an answer, removed when idle for long | `idle_containers_are_paused_and_go_on`, `idle_containers_are_removed_in_time` |
+//! | used again for the same version only | `warm_containers_are_used_again_until_the_action_changes` |
+//! | the line that ends an activation's logs, on both streams | `records_are_written_after_the_end_with_logs_up_to_the_sentinel`, `missing_sentinels_are_reported` |
+//! | a run can happen twice | `local/tests/faults.rs`; `tests/tests/faults.rs` |
+//! | the engine's flags | `cli/tests/in_containers.rs` |
+//! | limits told at `/` | `the_limits_can_be_read` |
+//! | 400 outside the limits, 409 without `overwrite`, 413 too large, 429 too many and no `Retry-After` | `what_is_not_allowed_is_refused_and_says_why`, `actions_are_created_shown_listed_and_deleted`, `too_many_invocations_get_429` |
+//! | blocking and not, past the waiting time, 502 for errors | `invocations_are_answered_as_asked` |
+//! | a record only after the end | `records_are_written_after_the_end_with_logs_up_to_the_sentinel` |
+//! | clients' habits: a bare `?`, `limit=30&skip=0`, `overwrite=` | `actions_are_created_shown_listed_and_deleted`; `local/tests/npm.rs` with the JavaScript client |
+//!
+//! Conductor actions, rules and triggers are not built.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
