@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// Stalls at some turns, each the first time only, as its marks tell: there its container is killed at the limit.
+/// Between two stalls is more than fits into an invocation, so that each killed one leaves something saved behind.
 const STALLS: &str = r#"
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn stalls(n: u64, marks: String) -> u64 {
     #[checkpoint]
     for i in 0..n {
         let mark = Path::new(&marks).join(i.to_string());
-        if i % 7 == 3 && !mark.exists() {
+        if i % 45 == 40 && !mark.exists() {
             std::fs::write(&mark, std::fs::read("/etc/hostname").unwrap()).unwrap();
             std::thread::sleep(Duration::from_secs(600));
         }
@@ -80,10 +81,10 @@ fn an_execution_over_containers_killed_at_their_limit_gives_one_right_result() {
     // The store's folder is what containers and this machine share.
     let marks = sample.state().join("store/marks");
     fs::create_dir_all(&marks).unwrap();
-    let input = json!({ "n": 40, "marks": marks }).to_string();
+    let input = json!({ "n": 270, "marks": marks }).to_string();
     let args = ["run", "stalls", "--input", &input, "--time-limit", "2s", "--containers", "--json"];
     let report = sample.run(&args).expect(0).json();
-    assert_eq!((&report["status"], &report["result"]), (&json!("completed"), &json!(780)), "{report}");
+    assert_eq!((&report["status"], &report["result"]), (&json!("completed"), &json!(36315)), "{report}");
     let invocations = report["invocations"].as_array().unwrap();
     let lost = invocations.iter().filter(|one| one["outcome"] == "lost").count();
     assert!(lost >= 5, "{report}");
