@@ -307,6 +307,9 @@ impl<'a> Follow<'a> {
     fn heard(&mut self, event: &Event, watcher: &mut dyn Watcher) -> Result<()> {
         if let EventKind::Log { line, .. } = &event.kind {
             watcher.printed(line);
+        } else if event.function != self.ask.handler() {
+            // A node in another wrap: the platform is not quiet, and that is all.
+            self.stir();
         } else {
             self.happened(event, watcher);
         }

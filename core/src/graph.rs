@@ -36,6 +36,9 @@ pub struct Node {
     /// The number of the wrap it must run in, 1 being the entry wrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrap: Option<u32>,
+    /// Whether it is a `map`: as many calls as there are items, side by side.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_many: bool,
 }
 
 /// How far a node must be kept from the nodes of its stage.
@@ -213,7 +216,13 @@ impl Graph {
 impl Node {
     /// A node that may share everything.
     pub fn new(name: &str, handler: &str) -> Self {
-        Self { name: name.to_owned(), handler: handler.to_owned(), isolation: Isolation::Shared, wrap: None }
+        Self {
+            name: name.to_owned(),
+            handler: handler.to_owned(),
+            isolation: Isolation::Shared,
+            wrap: None,
+            is_many: false,
+        }
     }
 }
 

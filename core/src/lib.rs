@@ -18,6 +18,7 @@ pub mod key;
 pub mod log;
 pub mod manifest;
 pub mod pace;
+pub mod placement;
 pub mod plan;
 pub mod profile;
 pub mod program;

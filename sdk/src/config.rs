@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::pace::Policy;
+use limitless_faas_core::placement::Placement;
 
 /// The settings of one function process.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) time_limit: Duration,
     /// `LIMITLESS_WATCHDOG_TOKEN`: what a platform proves with that an earlier delivery's process is dead.
     pub(crate) watchdog_token: Option<String>,
+    /// `LIMITLESS_PLACEMENT`: where a workflow's nodes run; on threads without it.
+    pub(crate) placement: Option<Arc<Placement>>,
     /// `PORT`, default 8080.
     pub(crate) port: u16,
     /// Limits and margins; `LIMITLESS_MAX_INVOCATIONS` caps an execution's invocations.
@@ -91,6 +95,9 @@ impl Config {
             gateway_url: get("LIMITLESS_GATEWAY_URL"),
             function: get("LIMITLESS_FUNCTION"),
             time_limit: limit_ms.map(Duration::from_millis).or(exec_timeout).unwrap_or(DEFAULT_TIME_LIMIT),
+            placement: parsed(&get, "LIMITLESS_PLACEMENT", "a placement as JSON", |text| {
+                serde_json::from_str(text).ok().map(Arc::new)
+            })?,
             watchdog_token: get("LIMITLESS_WATCHDOG_TOKEN"),
             port: parsed(&get, "PORT", "a port number", |text| text.parse().ok())?.unwrap_or(DEFAULT_PORT),
             policy,

@@ -49,6 +49,8 @@ pub(crate) fn serve_with(handlers: Vec<&'static HandlerDef>, arguments: &[String
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => run(handlers),
         ["describe"] => describe(handlers),
+        // How a process of a wrap's pool is started; nobody types it.
+        [crate::workflow::WORKER] => crate::workflow::work(handlers),
         _ => Err(format!(
             "unknown arguments {arguments:?}\nhelp: without arguments this binary serves its handlers; `describe` prints \
              what they are. To run one on this machine: cargo faas run {} --input '{{…}}'",

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::log::{Entry, Execution};
+use limitless_faas_core::manifest::Manifest;
+use limitless_faas_core::placement::Model;
 use limitless_faas_local::{Config, Image, Platform};
 use limitless_faas_store::{Log, Store};
 use serde_json::{Value, json};
@@ -55,6 +57,30 @@ impl Stage {
         config.images.insert("subject".into(), image);
         let stage = Self { platform: Platform::start(config).await?, folder, client: reqwest::Client::new() };
         stage.deploy(name, setting.time_limit).await?;
+        Ok(stage)
+    }
+
+    /// The same for a workflow whose nodes are placed by `model`, with the functions beside it that this needs.
+    ///
+    /// # Errors
+    /// Where anything of that fails, or `workflow` is none.
+    pub async fn placed(
+        program: impl AsRef<Path>,
+        workflow: &str,
+        model: Model,
+        mut setting: Setting,
+    ) -> Result<Self> {
+        let output = std::process::Command::new(program.as_ref()).arg("describe").output()?;
+        let manifest: Manifest = serde_json::from_slice(&output.stdout)?;
+        let handler = manifest.handler(workflow).and_then(|handler| handler.workflow.as_ref());
+        let placement = model.placement(&handler.ok_or("not a workflow")?.graph, 2);
+        let text = serde_json::to_string(&placement)?;
+        setting.config.env.insert("LIMITLESS_PLACEMENT".to_owned(), text);
+        let time_limit = setting.time_limit;
+        let stage = Self::set(program, workflow, setting).await?;
+        for wrap in placement.wraps() {
+            stage.deploy(wrap, time_limit).await?;
+        }
         Ok(stage)
     }
 

@@ -9,6 +9,8 @@ use limitless_faas_core::ExecutionId;
 use limitless_faas_core::graph::EdgeKind;
 use limitless_faas_core::log::{Execution, Kind, Phase, Stored};
 use limitless_faas_core::manifest::Manifest;
+use limitless_faas_core::placement::Model;
+use limitless_faas_local::Config;
 use limitless_faas_tests::{Setting, Stage};
 use serde_json::{Value, json};
 
@@ -55,10 +57,95 @@ async fn a_map_gives_results_in_the_order_of_its_items() {
     stage.platform.shutdown().await;
 }
 
+fn manifest() -> Manifest {
+    let output = Command::new(SUBJECT).arg("describe").output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn placed(workflow: &str, model: Model, setting: Setting) -> Stage {
+    Stage::placed(SUBJECT, workflow, model, setting).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_nodes_outlive_the_limit_wherever_they_run() {
+    for model in Model::ALL {
+        let setting = Setting { time_limit: Duration::from_secs(1), ..Setting::default() };
+        let stage = placed("relay", model, setting).await;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("noted");
+        let input = json!({ "n": 2000, "pause_us": 1000, "file": file });
+        let (folded, entries) = stage.see_through("relay", &input, "k", PATIENCE).await.unwrap();
+        assert_eq!(result(&folded), json!(squares(2000) + squares(2001)), "{}: {entries:#?}", model.name());
+        let suspended = entries.iter().filter(|entry| matches!(entry.kind, Kind::Suspended { .. })).count();
+        assert!(suspended >= 1, "{}: {entries:#?}", model.name());
+        let noted = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(noted.lines().count(), 2, "{}: a node ran again", model.name());
+        stage.platform.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_right_result_whatever_happens_to_any_wrap() {
+    for (model, seed) in Model::ALL.into_iter().zip(1..) {
+        let config = Config { faults: "all".parse().unwrap(), seed, ..Config::default() };
+        let setting = Setting { config, time_limit: Duration::from_millis(600) };
+        let stage = placed("relay", model, setting).await;
+        let file = stage.folder.path().join("noted");
+        let input = json!({ "n": 300, "pause_us": 1000, "file": file });
+        let (folded, entries) = stage.see_through("relay", &input, "k", PATIENCE).await.unwrap();
+        assert_eq!(result(&folded), json!(squares(300) + squares(301)), "{}: {entries:#?}", model.name());
+        stage.platform.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_fails_is_named_wherever_it_runs_and_its_sibling_stops() {
+    for model in Model::ALL {
+        for (how, why) in [("panic", "it was asked to"), ("hand", "broken by hand"), ("abort", "signal: 6")] {
+            // Only a process of its own keeps the workflow from dying with its node.
+            if how == "abort" && !matches!(model, Model::Sand | Model::Faastlane) {
+                continue;
+            }
+            let setting = Setting { time_limit: Duration::from_secs(20), ..Setting::default() };
+            let stage = placed("fragile", model, setting).await;
+            let input = json!({ "how": how });
+            let (folded, _) = stage.see_through("fragile", &input, "k", PATIENCE).await.unwrap();
+            let Phase::Failed(failure) = &folded.phase else { panic!("{}: {folded:#?}", model.name()) };
+            let message = &failure.message;
+            assert!(message.contains("node `breaks` failed") && message.contains(why), "{message}");
+            if model == Model::OneToOne {
+                let sibling = ExecutionId::derive("ticks", &format!("{} ticks 0", folded.id));
+                let (sibling, _) = stage.end(&sibling, PATIENCE).await.unwrap();
+                assert!(matches!(sibling.phase, Phase::Cancelled { .. }), "{sibling:#?}");
+            }
+            stage.platform.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_too_large_for_an_answer_goes_by_the_store() {
+    const BYTES: usize = 3 << 20;
+    let setting = Setting { time_limit: Duration::from_secs(20), ..Setting::default() };
+    let stage = placed("heavy", Model::OneToOne, setting).await;
+    let (folded, _) = stage.see_through("heavy", &json!({ "bytes": BYTES }), "k", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!(BYTES));
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_is_spread_over_the_processes_of_a_pool() {
+    let setting = Setting { time_limit: Duration::from_secs(20), ..Setting::default() };
+    let stage = placed("each", Model::Pool, setting).await;
+    let numbers: Vec<u64> = (0..200).map(|i| (i * 7919) % 211).collect();
+    let (folded, _) = stage.see_through("each", &json!({ "numbers": numbers }), "k", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!(numbers.into_iter().map(squares).collect::<Vec<_>>()));
+    stage.platform.shutdown().await;
+}
+
 #[test]
 fn describe_says_the_graph() {
-    let output = Command::new(SUBJECT).arg("describe").output().unwrap();
-    let manifest: Manifest = serde_json::from_slice(&output.stdout).unwrap();
+    let manifest = manifest();
     let workflow = manifest.handler("relay").unwrap().workflow.clone().unwrap();
     assert_eq!(workflow.slo_ms, Some(60_000));
     workflow.graph.check().unwrap();

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use limitless_faas_core::placement::Model;
 use limitless_faas_local::Faults;
 
 use crate::platform::Dialect;
@@ -106,6 +107,8 @@ Examples:
   echo '{\"n\": 360}' | cargo faas run factors --input - --json
   cargo faas run factors --input @n.json --time-limit 2s --faults duplicate=0.2,kill=0.3 --seed 7
   cargo faas run factors --input @n.json --time-limit 2s --containers
+  cargo faas run report --input @text.json --plan plan.json     as `cargo faas plan` placed it
+  cargo faas run report --input @text.json --model one-to-one   a sandbox for every node
 
 The result goes to stdout as JSON, everything else to stderr. Ctrl-C stops the platform; the
 execution can then go on with `cargo faas resume`.")]
@@ -119,9 +122,30 @@ pub struct Run {
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
     pub pick: Pick,
     #[command(flatten)]
     pub target: Target,
+}
+
+/// Where the nodes of a workflow run.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Workflow")]
+pub struct Place {
+    /// Place its nodes as this plan says, which `cargo faas plan --out` wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    pub plan: Option<PathBuf>,
+    /// Place its nodes by a model: one-to-one, sand, faastlane, pool or ours [default: threads of one sandbox, as ours does]
+    #[arg(long, value_name = "MODEL", value_parser = model)]
+    pub model: Option<Model>,
+}
+
+fn model(text: &str) -> Result<Model, String> {
+    Model::ALL
+        .into_iter()
+        .find(|model| model.name() == text)
+        .ok_or_else(|| format!("the models are {}", Model::ALL.map(Model::name).join(", ")))
 }
 
 /// `cargo faas dev`

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
-pub use deploy::{Dev, Invoke, New, Pick, Remote, Resume, Run, Setting, Target, Wake};
+pub use deploy::{Dev, Invoke, New, Pick, Place, Remote, Resume, Run, Setting, Target, Wake};
 pub use image::{Build, Libc, Make};
 pub use plan::{Calibrate, Graph, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};

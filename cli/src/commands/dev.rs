@@ -99,7 +99,7 @@ impl Served {
             Runs::Program(&program, &[])
         };
         for handler in &function.manifest.handlers {
-            local.deploy(&Deployed { handler: &handler.name, runs }).await?;
+            local.deploy(&Deployed { handler: &handler.name, runs, placement: None }).await?;
         }
         self.versions.insert(name, version);
         Ok(true)

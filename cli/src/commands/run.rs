@@ -5,9 +5,12 @@ use std::time::Instant;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::manifest::Handler;
+use limitless_faas_core::placement::Placement;
+use limitless_faas_core::plan::Plan;
 
+use super::plan::{bad_in, text_of};
 use super::{Session, conclude, with_id};
-use crate::args::{Pick, Run, Target};
+use crate::args::{Pick, Place, Run, Target};
 use crate::capture::Capture;
 use crate::error::{Error, Result};
 use crate::follow::{Follow, View};
@@ -24,8 +27,9 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     // A mistyped input is told before a build that takes a minute.
     let input = Input::read(&args.input)?;
     let pick = args.pick.for_store(args.target.store.as_deref());
-    let (serving, state) = serving(session, &args.handler, &pick).await?;
+    let (mut serving, state) = serving(session, &args.handler, &pick).await?;
     check(&serving.handler, &input)?;
+    serving.placement = placement(&args.place, &serving.handler)?;
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
     let call = Call { handler: serving.handler.name.clone(), input, key, callback: None };
     on_own_platform(session, &state, &serving, &args.target, Ask::First(call)).await
@@ -39,6 +43,39 @@ pub(super) struct Serving {
     args: Vec<String>,
     /// The binary with all that it says of itself; none for a program of a `faas.toml`.
     function: Option<Function>,
+    /// Where a workflow's nodes run, if not all on threads of one sandbox.
+    placement: Option<Placement>,
+}
+
+/// What a plan or a model says of where the nodes run.
+fn placement(place: &Place, handler: &Handler) -> Result<Option<Placement>> {
+    let option = match (&place.plan, place.model) {
+        (None, None) => return Ok(None),
+        (Some(_), _) => "--plan",
+        (None, Some(_)) => "--model",
+    };
+    let Some(workflow) = &handler.workflow else {
+        return Err(Error::usage(format!(
+            "`{}` is a handler by itself, and has no nodes to place",
+            handler.name
+        ))
+        .help(format!("leave out {option}, or name a function with #[workflow]")));
+    };
+    let Some(path) = &place.plan else {
+        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+        return Ok(place.model.map(|model| model.placement(&workflow.graph, cpus)));
+    };
+    let plan: Plan =
+        serde_json::from_str(&text_of(path, "the plan")?).map_err(|error| bad_in(path, error))?;
+    let placement = Placement::of(&plan, &workflow.graph).map_err(|error| {
+        bad_in(path, error).help(format!(
+            "plan it again: cargo faas plan {} --out {}",
+            handler.name,
+            path.display()
+        ))
+    })?;
+    Ok(Some(placement))
 }
 
 /// Finds the program of this name that the nearest `faas.toml` declares, or builds the project's binary that has such a handler.
@@ -47,7 +84,8 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
     if let Some((programs, handler)) = programs.as_ref().and_then(|all| Some((all, all.handler(name)?))) {
         let program = std::env::current_exe()
             .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
-        let serving = Serving { handler, program, args: programs.arguments()?, function: None };
+        let serving =
+            Serving { handler, program, args: programs.arguments()?, function: None, placement: None };
         return Ok((serving, State::here(&session.global)?));
     }
     let declared = |error: Error| match &programs {
@@ -60,7 +98,13 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
         return Err(Error::bug("a function without the handler it was chosen for"));
     };
     Ok((
-        Serving { handler, program: function.program.clone(), args: Vec::new(), function: Some(function) },
+        Serving {
+            handler,
+            program: function.program.clone(),
+            args: Vec::new(),
+            function: Some(function),
+            placement: None,
+        },
         State::of(&project, &session.global)?,
     ))
 }
@@ -109,7 +153,9 @@ async fn follow(
         Some(image) => Runs::Container(image),
         None => Runs::Program(&serving.program, &serving.args),
     };
-    local.deploy(&Served { handler: ask.handler(), runs }).await?;
+    let served = Served { handler: ask.handler(), runs, placement: serving.placement.as_ref() };
+    local.deploy(&served).await?;
+    local.deploy_wraps(&served).await?;
     announce(session, target, &ask);
     let begun = Instant::now();
     let mut follow = Follow::new(records, local.client(), ask.clone(), Some(view));

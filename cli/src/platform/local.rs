@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use limitless_faas_core::placement::Placement;
 use limitless_faas_local::{Config, Event, Image, Limits, Platform};
 use tokio::sync::broadcast;
 
@@ -14,6 +15,9 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::image::Engine;
 use crate::units;
+
+/// Tells a workflow where its nodes run.
+const PLACEMENT_VARIABLE: &str = "LIMITLESS_PLACEMENT";
 
 /// Tells the function how many invocations one execution may have.
 const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";
@@ -35,6 +39,8 @@ pub struct Deployed<'a> {
     pub handler: &'a str,
     /// What runs it.
     pub runs: Runs<'a>,
+    /// Where its nodes run, if it is a workflow and they are placed.
+    pub placement: Option<&'a Placement>,
 }
 
 /// What runs a handler.
@@ -100,18 +106,45 @@ impl Local {
     /// # Errors
     /// Where the platform refuses the limits.
     pub async fn deploy(&self, deployed: &Deployed<'_>) -> Result<()> {
-        let image = Image {
-            env: self.environment(deployed.handler),
-            resumable: true,
-            ..match deployed.runs {
-                Runs::Program(program, args) => Image { args: args.to_vec(), ..Image::new(program) },
-                Runs::Container(name) => Image::container(name),
-            }
+        let mut environment = self.environment();
+        environment.insert("LIMITLESS_HANDLER".to_owned(), deployed.handler.to_owned());
+        if let Some(placement) = deployed.placement {
+            let text = serde_json::to_string(placement)
+                .map_err(|error| Error::bug("a placement that is no JSON").because(error))?;
+            environment.insert(PLACEMENT_VARIABLE.to_owned(), text);
+        }
+        self.deploy_as(deployed.handler, deployed, environment).await
+    }
+
+    /// Deploys the other wraps that a workflow's placement needs: the same binary under other names.
+    ///
+    /// # Errors
+    /// Where the platform refuses the limits.
+    pub async fn deploy_wraps(&self, deployed: &Deployed<'_>) -> Result<()> {
+        let wraps = deployed.placement.map(Placement::wraps).unwrap_or_default();
+        for wrap in wraps {
+            let mut environment = self.environment();
+            environment.insert("LIMITLESS_FUNCTION".to_owned(), wrap.to_owned());
+            self.deploy_as(wrap, deployed, environment).await?;
+        }
+        Ok(())
+    }
+
+    async fn deploy_as(
+        &self,
+        function: &str,
+        deployed: &Deployed<'_>,
+        env: BTreeMap<String, String>,
+    ) -> Result<()> {
+        let image = match deployed.runs {
+            Runs::Program(program, args) => Image { args: args.to_vec(), ..Image::new(program) },
+            Runs::Container(name) => Image::container(name),
         };
-        let name = format!("local/{}:1", deployed.handler);
+        let image = Image { env, resumable: true, ..image };
+        let name = format!("local/{function}:1");
         self.platform.set_image(&name, image);
         let deployment = Deployment {
-            name: deployed.handler.to_owned(),
+            name: function.to_owned(),
             image: name,
             time_limit: self.target.time_limit,
             memory_mb: self.target.memory,
@@ -127,7 +160,7 @@ impl Local {
         self.platform.shutdown().await;
     }
 
-    fn environment(&self, handler: &str) -> BTreeMap<String, String> {
+    fn environment(&self) -> BTreeMap<String, String> {
         let own = self.target.env.iter().map(|setting| (setting.name.clone(), setting.value.clone()));
         // A store over a network needs its credentials in the function too.
         let of_store = limitless_faas_store::feature(&self.store_url).map(|_| limitless_faas_store::SETTINGS);
@@ -137,7 +170,6 @@ impl Local {
         // Where a program's DMTCP is.
         environment.extend(std::env::var("DMTCP_ROOT").ok().map(|root| ("DMTCP_ROOT".to_owned(), root)));
         environment.insert("LIMITLESS_STORE".to_owned(), self.store_url.clone());
-        environment.insert("LIMITLESS_HANDLER".to_owned(), handler.to_owned());
         if let Some(most) = self.target.max_invocations {
             environment.insert(MAX_INVOCATIONS_VARIABLE.to_owned(), most.to_string());
         }

@@ -12,7 +12,8 @@ pub(super) type Nodes = BTreeSet<usize>;
 /// The nodes so far, and what runs after what.
 #[derive(Default)]
 pub(super) struct Graph {
-    nodes: Vec<(String, Path)>,
+    /// Name, handler, and whether it is called for each of some items.
+    nodes: Vec<(String, Path, bool)>,
     called: BTreeMap<String, u32>,
     /// From, to, and whether it is data.
     edges: BTreeMap<(usize, usize), bool>,
@@ -24,13 +25,19 @@ impl Graph {
     }
 
     /// A call of `handler` that uses results of `data` and comes after `before`.
-    pub(super) fn add(&mut self, handler: &Path, data: &Nodes, before: &Nodes) -> (usize, String) {
+    pub(super) fn add(
+        &mut self,
+        handler: &Path,
+        is_many: bool,
+        data: &Nodes,
+        before: &Nodes,
+    ) -> (usize, String) {
         let last = handler.segments.last().map_or_else(String::new, |last| crate::handler::bare(&last.ident));
         let count = self.called.entry(last.clone()).or_default();
         *count += 1;
         let name = if *count == 1 { last } else { format!("{last}#{count}") };
         let node = self.nodes.len();
-        self.nodes.push((name.clone(), handler.clone()));
+        self.nodes.push((name.clone(), handler.clone(), is_many));
         self.edges.extend(data.iter().map(|from| ((*from, node), true)));
         for from in before {
             self.edges.entry((*from, node)).or_insert(false);
@@ -42,10 +49,11 @@ impl Graph {
     pub(super) fn definition(&self, slo_ms: Option<u64>) -> TokenStream {
         let none = || quote!(::core::option::Option::None);
         let slo = slo_ms.map_or_else(none, |ms| quote!(::core::option::Option::Some(#ms)));
-        let nodes = self.nodes.iter().map(|(name, handler)| {
+        let nodes = self.nodes.iter().map(|(name, handler, is_many)| {
             quote!(::limitless_faas::workflow::NodeDef {
                 name: #name,
                 handler: <#handler as ::limitless_faas::handler::Handler>::definition,
+                is_many: #is_many,
             })
         });
         let edges = self.edges.iter().map(|((from, to), is_data)| {

@@ -248,25 +248,27 @@ impl<'a> Lowering<'a> {
         let arguments: Vec<&Expr> = call.args.iter().collect();
         let at = match (kind.as_str(), arguments.len()) {
             ("map", 2) | ("when", 2..) => 1,
-            _ => return Some(self.node(&path, &from, |node| node.plain(&arguments))),
+            _ => return Some(self.node(&path, false, &from, |node| node.plain(&arguments))),
         };
         let Some(of) = handler(arguments[at]).cloned() else {
             let help = format!("write `{kind}(…, handler, …).await` with the handler's name");
             self.errors.at(arguments[at], format!("`{kind}` takes a handler here"), help);
             return None;
         };
-        Some(self.node(&of, &from, |node| {
-            if kind == "map" { node.map(arguments[0]) } else { node.when(arguments[0], &arguments[2..]) }
+        let is_many = kind == "map";
+        Some(self.node(&of, is_many, &from, |node| {
+            if is_many { node.map(arguments[0]) } else { node.when(arguments[0], &arguments[2..]) }
         }))
     }
 
     fn node(
         &mut self,
         handler: &Path,
+        is_many: bool,
         from: &Nodes,
         write: impl FnOnce(&Call<'_>) -> TokenStream,
     ) -> (Expr, usize) {
-        let (node, name) = self.graph.add(handler, from, &self.before);
+        let (node, name) = self.graph.add(handler, is_many, from, &self.before);
         let lowered = write(&Call { handler, name: &name, retries: self.retries });
         (Expr::Verbatim(lowered), node)
     }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::handler::{Run, RunEvent};
 use super::{Engine, Incoming, no_store, now_us, state};
-use crate::engine::Steps;
+use crate::engine::{Steps, Wraps};
 
 /// Performs one delivery's commands.
 pub(super) struct Drive {
@@ -47,7 +47,14 @@ impl Drive {
     ) -> Self {
         let of_handler = mpsc::unbounded_channel();
         let vars = incoming.vars.clone();
-        let steps = Steps::new(log.clone(), &delivery, of_handler.0.clone(), vars, incoming.handler);
+        let wraps = Wraps {
+            // The nodes of a workflow that is itself a node are nobody's to place.
+            placement: (engine.config().placement.clone())
+                .filter(|placement| placement.workflow == incoming.handler.name),
+            outgoing: engine.outgoing.clone(),
+            beside: incoming.successor.clone(),
+        };
+        let steps = Steps::new(log.clone(), &delivery, of_handler.0.clone(), vars, incoming.handler, wraps);
         Self {
             engine,
             incoming,
@@ -302,9 +309,10 @@ impl Drive {
         let within = Duration::from_millis(within_ms);
         let (engine, successor) = (self.engine.clone(), self.incoming.successor.clone());
         let execution = self.invocation.delivery().execution.clone();
+        let node = self.incoming.is_node.then_some(self.incoming.handler.name);
         self.under_way.spawn(async move {
             pause(wait_ms).await;
-            Event::Invoked(engine.outgoing.invoke(&successor, &execution, entry, within).await)
+            Event::Invoked(engine.outgoing.invoke(&successor, &execution, (entry, node), within).await)
         });
     }
 

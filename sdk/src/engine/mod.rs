@@ -33,7 +33,7 @@ pub(crate) use handler::lock;
 pub(crate) use state::fingerprint;
 #[cfg(feature = "programs")]
 pub(crate) use steps::Place;
-pub(crate) use steps::{Step, Steps};
+pub(crate) use steps::{Step, Steps, Wraps};
 
 /// A call as a platform's contract understood it.
 pub(crate) struct Incoming {
@@ -41,6 +41,8 @@ pub(crate) struct Incoming {
     pub(crate) handler: &'static HandlerDef,
     /// What it asks.
     pub(crate) asked: Asked,
+    /// Whether it calls a node of a workflow in this wrap, which runs several handlers.
+    pub(crate) is_node: bool,
     /// What the platform calls it.
     pub(crate) activation: String,
     /// When it came, µs since 1970.
@@ -210,6 +212,22 @@ impl Engine {
             let message =
                 format!("there is no handler `{wanted}` here (there is: {names}); set LIMITLESS_HANDLER to one of them");
             Failure::new(Code::UnknownHandler, message)
+        })
+    }
+
+    /// The handler that a call asks for: the one it names, in a wrap, or the one that the deployment serves.
+    pub(crate) fn handler_of(
+        &self,
+        node: Option<&str>,
+        deployment: &str,
+    ) -> Result<&'static HandlerDef, Failure> {
+        let Some(node) = node else { return self.handler_for(deployment) };
+        self.handlers.iter().find(|handler| handler.name == node).copied().ok_or_else(|| {
+            let names = self.handler_names().join(", ");
+            Failure::new(
+                Code::UnknownHandler,
+                format!("there is no handler `{node}` in this wrap (there is: {names})"),
+            )
         })
     }
 

@@ -25,6 +25,7 @@ use super::handler::{RunEvent, lock};
 use super::{Vars, no_store, now_us};
 use crate::checkpoint::Services;
 use crate::handler::HandlerDef;
+use crate::runtime::outgoing::{Outgoing, Successor};
 
 /// The steps of one delivery.
 pub(crate) struct Steps {
@@ -52,6 +53,15 @@ pub(crate) struct Steps {
     appending: tokio::sync::Mutex<()>,
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
+    wraps: Wraps,
+}
+
+/// Where the nodes of a workflow run, and how those in other wraps are reached.
+pub(crate) struct Wraps {
+    pub(crate) placement: Option<Arc<limitless_faas_core::placement::Placement>>,
+    pub(crate) outgoing: Outgoing,
+    /// This function on its platform; the other wraps stand beside it.
+    pub(crate) beside: Successor,
 }
 
 #[derive(Default)]
@@ -128,8 +138,10 @@ impl Steps {
         to: mpsc::UnboundedSender<RunEvent>,
         vars: Vars,
         handler: &HandlerDef,
+        wraps: Wraps,
     ) -> Self {
         Self {
+            wraps,
             process: Handle::current(),
             is_async: handler.is_async,
             runs_from_the_top: handler.checkpoints.is_empty(),
@@ -148,6 +160,21 @@ impl Steps {
             appending: tokio::sync::Mutex::default(),
             allowed: watch::Sender::new(None),
         }
+    }
+
+    /// Where nodes run.
+    pub(crate) fn wraps(&self) -> &Wraps {
+        &self.wraps
+    }
+
+    /// The execution's log.
+    pub(crate) fn log(&self) -> Option<&Log> {
+        self.log.as_ref()
+    }
+
+    /// The process's runtime.
+    pub(crate) fn process(&self) -> &Handle {
+        &self.process
     }
 
     /// What the platform calls `name` for this run.

@@ -25,12 +25,16 @@ pub(crate) struct Control {
     /// Where the result is to be posted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) callback: Option<String>,
+    /// The handler that is asked for, where the deployment is a wrap: a function that runs several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 impl Control {
     /// What a successor is invoked with.
-    pub(crate) fn successor(execution: &ExecutionId, entry: u64) -> Self {
-        Self { resume: Some(execution.clone()), entry: Some(entry), ..Self::default() }
+    pub(crate) fn successor(execution: &ExecutionId, entry: u64, node: Option<&str>) -> Self {
+        let node = node.map(str::to_owned);
+        Self { resume: Some(execution.clone()), entry: Some(entry), node, ..Self::default() }
     }
 
     /// The body that carries only this.
@@ -76,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_successor_reads_back() {
-        let control = Control::successor(&ExecutionId::derive("h", "c"), 7);
+        let control = Control::successor(&ExecutionId::derive("h", "c"), 7, Some("count"));
         let mut body = serde_json::from_str(&control.to_body().to_string()).unwrap();
         assert_eq!(Control::take(&mut body).unwrap(), control);
     }

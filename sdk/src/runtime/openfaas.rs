@@ -12,7 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::control::Control;
-use super::openwhisk::running;
+use super::openwhisk::{node_result, running};
 use super::outgoing::Successor;
 use super::{http, input, parse_go_duration};
 use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
@@ -20,7 +20,10 @@ use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
 /// One call.
 pub(crate) async fn call(engine: &Arc<Engine>, head: &Parts, body: &[u8]) -> Response<Full<Bytes>> {
     match incoming(engine, head, body) {
-        Ok(incoming) => wire(engine.answer(incoming).await),
+        Ok(incoming) => {
+            let is_node = incoming.is_node;
+            wire(engine.answer(incoming).await, is_node)
+        }
         Err(failure) => error(&failure),
     }
 }
@@ -28,14 +31,16 @@ pub(crate) async fn call(engine: &Arc<Engine>, head: &Parts, body: &[u8]) -> Res
 fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Failure> {
     let received_us = now_us();
     let headers = &head.headers;
-    let handler = engine.handler_for(head.uri.path().trim_matches('/'))?;
     let (input, control) = read_input(body)?;
+    let handler = engine.handler_of(control.node.as_deref(), head.uri.path().trim_matches('/'))?;
+    let is_node = control.node.is_some();
     let call_id = header(headers, "x-call-id").unwrap_or_default().to_owned();
     let asked = match control.resume {
         Some(execution) => Asked::Resume { execution, entry: control.entry },
         None => first(headers, handler.name, &call_id, input, control),
     };
     Ok(Incoming {
+        is_node,
         asked,
         activation: call_id,
         received_us,
@@ -114,8 +119,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn wire(reply: Reply) -> Response<Full<Bytes>> {
+fn wire(reply: Reply, is_node: bool) -> Response<Full<Bytes>> {
     match reply {
+        Reply::Result(json) if is_node => http::raw_json(StatusCode::OK, node_result(&json)),
         Reply::Result(json) => http::raw_json(StatusCode::OK, json),
         Reply::Running { execution, note } => {
             http::json(StatusCode::ACCEPTED, &running(&execution, note.as_ref()))

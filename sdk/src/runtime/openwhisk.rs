@@ -96,7 +96,10 @@ impl OpenWhisk {
     ) -> Response<Full<Bytes>> {
         let body = match serde_json::from_slice::<Run>(body) {
             Ok(run) => match self.incoming(engine, headers, run) {
-                Ok(incoming) => wire(engine.answer(incoming).await),
+                Ok(incoming) => {
+                    let is_node = incoming.is_node;
+                    wire(engine.answer(incoming).await, is_node)
+                }
                 Err(failure) => error(&failure),
             },
             Err(error) => json!({ "error": format!("/run can't be read: {error}") }).to_string(),
@@ -108,7 +111,8 @@ impl OpenWhisk {
     fn incoming(&self, engine: &Engine, headers: &HeaderMap, mut run: Run) -> Result<Incoming, Failure> {
         let received_us = now_us();
         let control = Control::take(&mut run.value)?;
-        let handler = engine.handler_for(run.action_name.rsplit('/').next().unwrap_or_default())?;
+        let handler = engine
+            .handler_of(control.node.as_deref(), run.action_name.rsplit('/').next().unwrap_or_default())?;
         let deadline_ms = match millis(&run.deadline) {
             Some(deadline_ms) => deadline_ms,
             None => received_us / 1000 + engine.config().time_limit_ms(),
@@ -130,6 +134,7 @@ impl OpenWhisk {
         };
         Ok(Incoming {
             handler,
+            is_node: control.node.is_some(),
             asked,
             activation: run.activation_id.clone(),
             received_us,
@@ -190,13 +195,25 @@ fn successor_of(action: &str, function: Option<&str>) -> String {
 }
 
 /// The response's body: always a JSON object, since the platform takes nothing else.
-fn wire(reply: Reply) -> String {
+fn wire(reply: Reply, is_node: bool) -> String {
     match reply {
+        Reply::Result(json) if is_node => node_result(&json),
         Reply::Result(json) if json.trim_start().starts_with('{') => json,
         Reply::Result(json) => format!(r#"{{"result":{json}}}"#),
         Reply::Running { execution, note } => running(&execution, note.as_ref()).to_string(),
         Reply::Failed(failure) | Reply::Refused(failure) => error(&failure),
     }
+}
+
+/// The largest result that a wrap answers with; a larger one stays in the store, and is read there.
+const NODE_RESULT_BYTES: usize = 256 << 10;
+
+/// What the wrap that drives a workflow reads of a node's result.
+pub(crate) fn node_result(json: &str) -> String {
+    if json.len() > NODE_RESULT_BYTES {
+        return json!({ "status": "completed" }).to_string();
+    }
+    format!(r#"{{"result":{json}}}"#)
 }
 
 /// What a caller is told of an execution that goes on.

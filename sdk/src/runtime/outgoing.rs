@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use limitless_faas_core::{Code, ExecutionId, Failure};
+use serde_json::value::RawValue;
 
 use super::control::Control;
 
@@ -46,14 +47,15 @@ impl Outgoing {
         &self,
         successor: &Successor,
         execution: &ExecutionId,
-        entry: u64,
+        (entry, node): (u64, Option<&str>),
         within: Duration,
     ) -> Result<(), Failure> {
-        let body = Control::successor(execution, entry).to_body();
+        let body = Control::successor(execution, entry, node).to_body();
         let request = match successor {
             Successor::OpenWhisk { api_host, action, api_key } => {
                 let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
-                self.client.post(action_url(api_host, action)?).basic_auth(user, Some(password))
+                let url = format!("{}?blocking=false&result=false", action_url(api_host, action)?);
+                self.client.post(url).basic_auth(user, Some(password))
             }
             Successor::OpenFaas { gateway, function } => {
                 self.client.post(format!("{}/async-function/{function}", gateway.trim_end_matches('/')))
@@ -62,6 +64,46 @@ impl Outgoing {
         };
         let sent = request.timeout(within).header("content-type", "application/json");
         accepted(sent.body(body.to_string()).send().await)
+    }
+
+    /// Calls a node's handler in another wrap, the function `wrap` beside this one, and waits for what it answers. A wrap
+    /// answers `{"result": …}`, `{"execution": …, "status": …}` where it goes on, or `{"error": …, "code": …}`.
+    ///
+    /// # Errors
+    /// [`Code::SuccessorRefused`] where another try may help, [`Code::NotConfigured`] where none will.
+    pub(crate) async fn call_wrap(
+        &self,
+        beside: &Successor,
+        wrap: &str,
+        body: String,
+    ) -> Result<Box<RawValue>, Failure> {
+        let request = match beside {
+            Successor::OpenWhisk { api_host, action, api_key } => {
+                let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
+                let (namespace, _) = action.rsplit_once('/').unwrap_or_default();
+                let action = action_url(api_host, &format!("{namespace}/{wrap}"))?;
+                let url = format!("{action}?blocking=true&result=true");
+                self.client.post(url).basic_auth(user, Some(password))
+            }
+            Successor::OpenFaas { gateway, .. } => {
+                self.client.post(format!("{}/function/{wrap}", gateway.trim_end_matches('/')))
+            }
+            Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
+        };
+        let sent = request.header("content-type", "application/json").body(body).send().await;
+        let response =
+            sent.map_err(|error| Failure::new(Code::SuccessorRefused, full_message(&error.without_url())))?;
+        let status = response.status();
+        let text = response
+            .text()
+            .await
+            .map_err(|error| Failure::new(Code::SuccessorRefused, full_message(&error.without_url())))?;
+        let lasting = [401, 403, 404, 413].contains(&status.as_u16());
+        let code = if lasting { Code::NotConfigured } else { Code::SuccessorRefused };
+        serde_json::from_str(&text)
+            .ok()
+            .filter(|_| !lasting && status.as_u16() != 429)
+            .ok_or_else(|| Failure::new(code, format!("the platform answered {status} for `{wrap}`")))
     }
 
     /// Posts what an execution came to, with the execution's id, which is what the receiver tells duplicates by.
@@ -93,7 +135,7 @@ fn action_url(api_host: &str, action: &str) -> Result<String, Failure> {
     };
     let host = api_host.trim_end_matches('/');
     let scheme = if host.contains("://") { "" } else { "https://" };
-    Ok(format!("{scheme}{host}/api/v1/namespaces/{namespace}/actions/{name}?blocking=false&result=false"))
+    Ok(format!("{scheme}{host}/api/v1/namespaces/{namespace}/actions/{name}"))
 }
 
 fn accepted(sent: Result<reqwest::Response, reqwest::Error>) -> Result<(), Failure> {
@@ -132,12 +174,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_action_is_invoked_without_waiting() {
+    fn an_action_has_its_url() {
         let url = action_url("http://127.0.0.1:3233/", "/guest/pkg/factors").unwrap();
-        assert_eq!(
-            url,
-            "http://127.0.0.1:3233/api/v1/namespaces/guest/actions/pkg/factors?blocking=false&result=false"
-        );
+        assert_eq!(url, "http://127.0.0.1:3233/api/v1/namespaces/guest/actions/pkg/factors");
         assert!(action_url("host", "/guest/f").unwrap().starts_with("https://host/api"));
         assert_eq!(action_url("host", "nonsense").unwrap_err().code, Code::NotConfigured);
     }

@@ -22,6 +22,8 @@ pub struct NodeDef {
     pub name: &'static str,
     /// The handler.
     pub handler: fn() -> &'static HandlerDef,
+    /// Whether it is called for each of some items.
+    pub is_many: bool,
 }
 
 /// `to` starts after `from` has ended.
@@ -39,9 +41,15 @@ impl WorkflowDef {
     /// The graph that the planner, pictures and `describe` read.
     pub fn graph(&self, name: &str) -> Graph {
         let mut graph = Graph::empty(name);
-        graph.nodes = self.nodes.iter().map(|node| Node::new(node.name, (node.handler)().name)).collect();
+        graph.nodes = self.nodes.iter().map(NodeDef::node).collect();
         graph.edges = self.edges.iter().map(EdgeDef::edge).collect();
         graph
+    }
+}
+
+impl NodeDef {
+    fn node(&self) -> Node {
+        Node { is_many: self.is_many, ..Node::new(self.name, (self.handler)().name) }
     }
 }
 

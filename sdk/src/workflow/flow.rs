@@ -2,19 +2,19 @@
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
-use std::io::{self, Cursor, Read, Write};
 use std::panic::resume_unwind;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::call::{Argument, Arguments, Callable, Returns, input};
 use super::join::all;
+use super::place::{self, Call, Ended, Started, Stop};
 use crate::checkpoint::{Context, Outcome, Request, Session, Starting, StateCodec};
 use crate::engine::{Step, Steps};
 use crate::error::Error;
@@ -27,7 +27,8 @@ const MOST_AT_ONCE: usize = 64;
 type Awaited<H, V> = <<H as Callable>::Returns as Returns>::Awaited<V>;
 type Value<H> = <<H as Callable>::Returns as Returns>::Value;
 
-/// The orchestrator: runs nodes on threads, records their results, and suspends when no node is under way any more.
+/// The orchestrator: runs nodes where the deployment places them, records their results, and suspends when no node is under
+/// way any more.
 ///
 /// Near the deadline it asks the nodes to save and stop; one without a checkpoint is waited for. What they saved is
 /// recorded, the workflow suspends, and goes on from there in another invocation.
@@ -40,6 +41,8 @@ pub struct Flow {
     /// Results and node states recorded: what the workflow's own checkpoint says.
     recorded: AtomicU64,
     turns: Arc<Semaphore>,
+    /// Calls of nodes so far.
+    started: AtomicU32,
 }
 
 /// What every workflow does first.
@@ -50,7 +53,8 @@ pub fn enter() -> Flow {
     let context = Context::of(session.clone(), StateCodec::of());
     let recorded = AtomicU64::new(context.state());
     let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
-    Flow { session, context, is_detached, under_way: AtomicUsize::new(0), recorded, turns }
+    let (under_way, started) = (AtomicUsize::new(0), AtomicU32::new(0));
+    Flow { session, context, is_detached, under_way, recorded, turns, started }
 }
 
 impl Flow {
@@ -202,36 +206,28 @@ struct Node<'a> {
     input: &'a RawValue,
 }
 
-type Bytes = Arc<Mutex<Vec<u8>>>;
+/// A node whose process or wrap is lost so often is given up: it may be what ends them.
+const LOSSES: u32 = 3;
 
 impl Node<'_> {
     async fn run<'f>(&self, flow: &'f Flow, under_way: &mut Option<UnderWay<'f>>) -> Result<String, Error> {
         let (mut from, key) = self.kept(flow)?;
-        let mut left = self.retries;
+        let (mut attempt, mut lost) = (0, 0);
         loop {
-            let saved = Bytes::default();
-            match self.attempt(flow, from.take(), &saved).await? {
-                Outcome::Returned(Ok(json)) => return Ok(json.get().to_owned()),
-                Outcome::Returned(Err(_)) if left > 0 => left -= 1,
-                Outcome::Returned(Err(error)) => return Err(self.failed(&error.to_string())),
-                Outcome::Suspended(_) => {
-                    let bytes = std::mem::take(&mut *saved.lock().unwrap_or_else(PoisonError::into_inner));
+            match self.attempt(flow, from.clone(), attempt).await? {
+                Ended::Returned(json) => return Ok(json),
+                Ended::Refused(_) if attempt < self.retries => {
+                    attempt += 1;
+                    from = None;
+                }
+                Ended::Lost(_) if lost < LOSSES => lost += 1,
+                Ended::Suspended(bytes) => {
                     self.keep(flow, &key, bytes).await?;
                     *under_way = None;
                     flow.settle().await;
                     return std::future::pending().await;
                 }
-                Outcome::Panicked { message } => return Err(self.failed(&format!("it panicked: {message}"))),
-                Outcome::BadInput { message } | Outcome::Damaged { message } => {
-                    return Err(self.failed(&message));
-                }
-                Outcome::Waiting(_) => {
-                    return Err(self.failed(
-                        "a node can't sleep or wait for an event; let a handler of its own do that",
-                    ));
-                }
-                Outcome::SaveFailed { source, .. } => return Err(self.failed(&source.to_string())),
-                Outcome::Incompatible(what) => return Err(self.failed(&what.to_string())),
+                Ended::Refused(why) | Ended::Failed(why) | Ended::Lost(why) => return Err(self.failed(&why)),
             }
         }
     }
@@ -246,7 +242,7 @@ impl Node<'_> {
         for number in 1.. {
             let key = format!("state {number} of node {}", self.name);
             match flow.steps().map(|steps| steps.begin(&key)).transpose()? {
-                Some(Step::Recorded(bytes)) => latest = Some(bytes),
+                Some(Step::Recorded(bytes)) => latest = Some(bytes).filter(|bytes| !bytes.is_empty()),
                 Some(Step::Fresh) | None => return Ok((latest, key)),
             }
         }
@@ -260,79 +256,55 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// Runs the handler on a thread; passes the runtime's wish to suspend on to it.
-    async fn attempt(&self, flow: &Flow, from: Option<Vec<u8>>, saved: &Bytes) -> Result<Outcome, Error> {
-        let turn = flow.turns.clone().acquire_owned().await;
-        let target = saved.clone();
-        let from = from.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>);
-        let session = Session::new(from, move || Ok(Box::new(Sink(target)) as Box<dyn Write + Send>));
-        let stopped = StoppedWhenDropped(session.clone());
-        let (done, ended) = oneshot::channel();
-        let (handler, input) = (self.handler, self.input.to_owned());
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|_| self.failed("a workflow runs within a tokio runtime, and there is none"))?;
-        runtime.spawn_blocking(move || {
-            let _turn = turn;
-            // Nobody listens any more where the node was cancelled.
-            let _ = done.send(compute(&session, handler, &input));
-        });
-        let outcome = wait(flow, &stopped.0, ended).await;
-        outcome.ok_or_else(|| self.failed("its thread ended without a result"))
+    /// Runs the handler where the deployment places it; passes the runtime's wish to suspend on to it.
+    async fn attempt(&self, flow: &Flow, from: Option<Vec<u8>>, attempt: u32) -> Result<Ended, Error> {
+        let turn = flow.turns.clone().acquire_owned().await?;
+        let (name, input) = (self.name.to_owned(), self.input.to_owned());
+        let call = Call { handler: self.handler, name, attempt, input, from, turn };
+        let number = flow.started.fetch_add(1, Ordering::Relaxed);
+        let started = place::start(flow.steps().as_ref(), number, call)
+            .map_err(|error| self.failed(&error.to_string()))?;
+        let mut node = CalledOff { flow, started, has_ended: false };
+        let ended = wait(flow, &mut node.started).await;
+        node.has_ended = true;
+        Ok(ended.unwrap_or_else(|| Ended::Lost("its thread ended without a result".to_owned())))
     }
 }
 
-async fn wait(flow: &Flow, node: &Session, ended: oneshot::Receiver<Outcome>) -> Option<Outcome> {
-    let mut ended = pin!(ended);
+async fn wait(flow: &Flow, node: &mut Started) -> Option<Ended> {
     loop {
         let mut requested = pin!(flow.session.requested().notified());
         // What is asked from here on is heard.
         requested.as_mut().enable();
         let asked = flow.session.flag().load(Ordering::Relaxed);
         if asked == Request::Suspend as u8 {
-            node.request(Request::Suspend);
+            node.stop(Stop::Suspend);
         } else if asked != 0 {
             flow.session.answer();
         }
-        let outcome = poll_fn(|waker| {
-            if let Poll::Ready(outcome) = ended.as_mut().poll(waker) {
-                return Poll::Ready(Some(outcome.ok()));
+        let ended = poll_fn(|waker| {
+            if let Poll::Ready(ended) = pin!(&mut node.ended).poll(waker) {
+                return Poll::Ready(Some(ended.ok()));
             }
             requested.as_mut().poll(waker).map(|()| None)
         });
-        if let Some(outcome) = outcome.await {
-            return outcome;
+        if let Some(ended) = ended.await {
+            return ended;
         }
     }
 }
 
-fn compute(session: &Session, handler: &HandlerDef, input: &RawValue) -> Outcome {
-    if !handler.is_async {
-        return session.run_definition(handler, input);
-    }
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(session.run_definition_async(handler, input)),
-        Err(error) => Outcome::Panicked { message: format!("no runtime for the node: {error}") },
-    }
+/// A node that nobody waits for any more is stopped: for good, unless the workflow itself is about to go on elsewhere.
+struct CalledOff<'f> {
+    flow: &'f Flow,
+    started: Started,
+    has_ended: bool,
 }
 
-/// A node that nobody waits for any more stops at its next hook.
-struct StoppedWhenDropped(Session);
-
-impl Drop for StoppedWhenDropped {
+impl Drop for CalledOff<'_> {
     fn drop(&mut self) {
-        self.0.request(Request::Suspend);
-    }
-}
-
-struct Sink(Bytes);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        if !self.has_ended {
+            self.started.stop(if self.flow.is_suspending() { Stop::Suspend } else { Stop::Cancel });
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The handlers that the tests across crates deploy.
 
+#![allow(clippy::panic, reason = "some handlers are there to panic")]
+
 use std::time::Duration;
 
 use limitless_faas::{Code, Context, Error, Race, Result, Retry, State, StepOptions, handler, workflow};
@@ -40,6 +42,46 @@ async fn relay(n: u64, pause_us: u64, file: String) -> Result<u64> {
 async fn each(numbers: Vec<u64>) -> Vec<u64> {
     let numbers: Vec<Of> = numbers.into_iter().map(|n| Of { n }).collect();
     map(numbers, sum).await
+}
+
+/// Breaks, in the way that is asked for.
+#[handler]
+fn breaks(how: String) -> Result<u64> {
+    match how.as_str() {
+        "panic" => std::panic::panic_any("it was asked to"),
+        "abort" => std::process::abort(),
+        how => Err(limitless_faas::Error::msg(format_args!("broken by {how}"))),
+    }
+}
+
+/// Counts to `n`, a millisecond each.
+#[handler]
+fn ticks(n: u64) -> Result<u64> {
+    #[checkpoint]
+    for _ in 0..n {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(n)
+}
+
+/// A node that breaks beside one that takes for ever.
+#[workflow]
+async fn fragile(how: String) -> Result<u64> {
+    let (broken, n) = try_join!(breaks(how), ticks(1_000_000_000_u64))?;
+    Ok(broken + n)
+}
+
+/// A node whose result is larger than what a platform carries.
+#[workflow]
+async fn heavy(bytes: usize) -> Result<usize> {
+    let text = blank(bytes).await;
+    Ok(text.len())
+}
+
+/// So many spaces.
+#[handler]
+fn blank(bytes: usize) -> String {
+    " ".repeat(bytes)
 }
 
 /// An item of [`each`].
@@ -351,6 +393,13 @@ fn main() {
         squares,
         wide,
         relay,
+        breaks,
+        ticks,
+        fragile,
+        heavy,
+        blank,
+        noted,
+        sum,
         each,
         waves,
         stairs,

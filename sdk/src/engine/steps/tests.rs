@@ -105,6 +105,11 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
     let execution = ExecutionId::from_random([1; 16]);
     let known = Known { epoch: 1, ..Known::default() };
     Arc::new(Steps {
+        wraps: Wraps {
+            placement: None,
+            outgoing: Outgoing::default(),
+            beside: Successor::Unavailable("a test".to_owned()),
+        },
         log: Some(Log::new(Arc::new(store.clone()), execution.clone())),
         #[cfg(feature = "programs")]
         execution,
