@@ -12,6 +12,8 @@
 //!
 //! [`Pieces`] writes of a large blob only what the one before it has not.
 //!
+//! With the feature `encryption` and `LIMITLESS_KEY` set, whatever is opened encrypts what it keeps.
+//!
 //! [`open`] turns a URL into a store; [`open_with_faults`] wraps it so that it fails on purpose, reproducibly.
 //!
 //! ```
@@ -39,6 +41,8 @@ mod address;
 mod blob;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "encryption")]
+mod encrypted;
 mod envelope;
 mod error;
 mod faulty;
@@ -64,12 +68,19 @@ mod redis;
     )
 )]
 mod remote;
+#[cfg_attr(
+    not(feature = "encryption"),
+    allow(dead_code, reason = "a build that can't open a sealed value only has to know one")
+)]
+mod sealed;
 mod settings;
 #[cfg(feature = "sftp")]
 mod sftp;
 mod store;
 
 pub use blob::{BlobReader, BlobWriter};
+#[cfg(feature = "encryption")]
+pub use encrypted::{ENCRYPTED_RECORD_LIMIT_BYTES, Encrypted, Keys};
 pub use envelope::{EnvelopeError, EnvelopeOptions, EnvelopeReader, EnvelopeWriter, Sealed};
 pub use error::{StoreError, StoreErrorKind};
 pub use faulty::{Faults, Faulty};
@@ -81,5 +92,6 @@ pub use open::{feature, open, open_with, open_with_faults};
 pub use pieces::Pieces;
 #[cfg(feature = "remote")]
 pub use probe::probe;
+pub use sealed::KEY_VARIABLE;
 pub use settings::{SETTINGS, Settings};
 pub use store::{BoxFuture, Created, RECORD_LIMIT_BYTES, Store};

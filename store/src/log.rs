@@ -8,6 +8,7 @@ use limitless_faas_core::invocation::Written;
 use limitless_faas_core::log::{Entry, EntryError, Execution, Kind, Stored, fold};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 
+use crate::sealed::refuse_sealed;
 use crate::{Created, Key, Store, StoreError, StoreErrorKind};
 
 /// One execution's log in a store.
@@ -48,6 +49,8 @@ impl Log {
         let Some(bytes) = self.store.read(&key).await.map_err(|error| failure(&error))? else {
             return Ok(None);
         };
+        // Each execution begins with its log, so this tells it of all that is encrypted.
+        refuse_sealed(&key, &bytes).map_err(|error| failure(&error))?;
         Entry::decode(&bytes).map(Some).map_err(|error| unreadable(&key, &error))
     }
 

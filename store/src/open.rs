@@ -25,11 +25,37 @@ pub fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
     open_with(url, &Settings::from_env())
 }
 
-/// As [`open`], with credentials and the like from `settings`.
+/// As [`open`], with credentials and the like from `settings`. Where they have `LIMITLESS_KEY`, everything is encrypted.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_with(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    with_keys(open_plain(url, settings)?, settings)
+}
+
+#[cfg(feature = "encryption")]
+fn with_keys(store: Arc<dyn Store>, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    match crate::Keys::from_settings(settings) {
+        Some(keys) => Ok(Arc::new(crate::Encrypted::new(store, keys?))),
+        None => Ok(store),
+    }
+}
+
+/// Who gave a key must not find plain text.
+#[cfg(not(feature = "encryption"))]
+fn with_keys(store: Arc<dyn Store>, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    let variable = crate::KEY_VARIABLE;
+    if settings.get(variable).is_none() {
+        return Ok(store);
+    }
+    let message = format!(
+        "{variable} is set, and this build can't encrypt: it needs the feature `encryption`; in the function, \
+         `cargo add limitless-faas --features encryption`"
+    );
+    Err(StoreError::new(StoreErrorKind::NotSupported, message))
+}
+
+fn open_plain(url: &str, settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(invalid(format!("store URL {url:?} has no scheme; try file:/a/folder or memory:")));
     };

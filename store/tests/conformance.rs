@@ -118,7 +118,8 @@ mod broken {
         use Break::{AppendsBlindly, EveryoneWins, KeepsDeleted, ListsUnsorted, ReadsHalf};
         for how in [EveryoneWins, ReadsHalf, ListsUnsorted, KeepsDeleted, AppendsBlindly] {
             let store: Arc<dyn Store> = Arc::new(Broken(MemoryStore::new(), how));
-            let extent = Extent { names: 20, rounds: 3, writers: 4, blob_bytes: 1 << 20 };
+            let extent =
+                Extent { names: 20, rounds: 3, writers: 4, blob_bytes: 1 << 20, ..Extent::default() };
             let breach = check_all(&store, &Key::new("suite").unwrap(), extent).await.unwrap_err();
             assert!(breach.to_string().contains(&format!("{how:?}")), "{breach}");
         }

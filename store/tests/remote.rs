@@ -8,7 +8,7 @@ mod servers;
 use std::sync::Arc;
 
 use limitless_faas_store::conformance::{Extent, check_all};
-use limitless_faas_store::{Key, Settings, Store, open_with, probe};
+use limitless_faas_store::{Key, RECORD_LIMIT_BYTES, Settings, Store, open_with, probe};
 use servers::{Server, or_skip};
 
 /// The settings that a test gives, and nothing of this machine's.
@@ -29,7 +29,8 @@ fn s3_url(server: &Server) -> String {
 }
 
 /// Emulators answer some hundred requests a second: a listing of more than one page, and a blob of several parts.
-const FOR_EMULATORS: Extent = Extent { rounds: 10, writers: 16, names: 1_200, blob_bytes: 20 << 20 };
+const FOR_EMULATORS: Extent =
+    Extent { rounds: 10, writers: 16, names: 1_200, blob_bytes: 20 << 20, record_bytes: RECORD_LIMIT_BYTES };
 
 async fn passes(store: Arc<dyn Store>, extent: Extent) {
     probe(&store).await.unwrap();

@@ -34,11 +34,12 @@ pub struct Pick {
 }
 
 impl Pick {
-    /// With what the function needs for the store of this URL.
+    /// With what the function needs for the store of this URL, and to encrypt what it keeps if there is a key.
     #[must_use]
     pub fn for_store(&self, url: Option<&str>) -> Self {
         let feature = url.and_then(limitless_faas_store::feature);
-        let needed = feature.map(|feature| format!("limitless-faas/{feature}"));
+        let encryption = std::env::var_os(limitless_faas_store::KEY_VARIABLE).map(|_| "encryption");
+        let needed = feature.into_iter().chain(encryption).map(|feature| format!("limitless-faas/{feature}"));
         let mut pick = self.clone();
         pick.features.extend(needed);
         pick

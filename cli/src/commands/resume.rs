@@ -29,7 +29,8 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     if args.remote.apihost.is_some() || args.remote.gateway.is_some() {
         return remotely(session, args, &records, ask).await;
     }
-    let (serving, state) = serving(session, &handler, &args.pick).await?;
+    let pick = args.pick.for_store(args.target.store.as_deref());
+    let (serving, state) = serving(session, &handler, &pick).await?;
     on_own_platform(session, &state, &serving, &args.target, ask).await
 }
 

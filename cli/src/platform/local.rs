@@ -167,6 +167,9 @@ impl Local {
         let of_store = of_store.into_iter().flatten();
         let set = of_store.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
         let mut environment: BTreeMap<String, String> = set.chain(own).collect();
+        // Wherever the store is, the function must read what was encrypted here, and write what can be read here.
+        let variable = limitless_faas_store::KEY_VARIABLE;
+        environment.extend(std::env::var(variable).ok().map(|keys| (variable.to_owned(), keys)));
         // Where a program's DMTCP is.
         environment.extend(std::env::var("DMTCP_ROOT").ok().map(|root| ("DMTCP_ROOT".to_owned(), root)));
         environment.insert("LIMITLESS_STORE".to_owned(), self.store_url.clone());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Created, Key, Store, StoreError};
+use crate::{Created, Key, RECORD_LIMIT_BYTES, Store, StoreError};
 
 /// How often an operation that is worth another attempt is repeated.
 const ATTEMPTS: usize = 200;
@@ -40,11 +40,19 @@ pub struct Extent {
     pub names: usize,
     /// Bytes of the large blob.
     pub blob_bytes: u64,
+    /// Bytes of the largest record that the store must take.
+    pub record_bytes: usize,
 }
 
 impl Default for Extent {
     fn default() -> Self {
-        Self { rounds: 100, writers: 16, names: 10_000, blob_bytes: 64 << 20 }
+        Self {
+            rounds: 100,
+            writers: 16,
+            names: 10_000,
+            blob_bytes: 64 << 20,
+            record_bytes: RECORD_LIMIT_BYTES,
+        }
     }
 }
 

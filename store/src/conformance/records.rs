@@ -7,7 +7,7 @@ use crate::{Created, Key, RECORD_LIMIT_BYTES, StoreErrorKind};
 
 pub(super) async fn check(suite: &Suite) -> Result<(), Breach> {
     check_absent(suite).await?;
-    for len in [0, 1, 1024, 4095, 4096, 4097, 1 << 20, RECORD_LIMIT_BYTES] {
+    for len in [0, 1, 1024, 4095, 4096, 4097, 1 << 20, suite.extent.record_bytes] {
         check_one(suite, len).await?;
     }
     let key = suite.key("too-large")?;
