@@ -1,5 +1,7 @@
 //! `--containers`: functions as images in a real engine, with the flags of the real platforms. Skipped aloud without one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeSet;
