@@ -52,8 +52,8 @@ impl Folder {
         let path = self.path(key);
         let opened = self.open_segment(&path);
         let (file, len) = opened.map_err(|error| self.error("append to", key, &error))?;
-        let known = self.overlap(key, &file, at, len, bytes)?;
-        self.extend(key, &file, len, &bytes[known..])?;
+        self.check_overlap(key, &file, at, len, bytes)?;
+        self.extend(key, &file, len, at, bytes)?;
         if at == 0 {
             self.settle(key, &path)?;
         }
@@ -71,17 +71,26 @@ impl Folder {
         Ok((file, len))
     }
 
-    /// How many of `bytes` the segment already holds at `at`, from an append that was not acknowledged.
-    fn overlap(&self, key: &Key, file: &File, at: u64, len: u64, bytes: &[u8]) -> Result<usize, StoreError> {
+    /// What the segment already holds at `at` must be the first of `bytes`, from an append that was not acknowledged.
+    fn check_overlap(
+        &self,
+        key: &Key,
+        file: &File,
+        at: u64,
+        len: u64,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
         let conflict = || StoreError::second_writer(key, at, len);
         let known = len.checked_sub(at).and_then(|known| usize::try_from(known).ok()).ok_or_else(conflict)?;
         let mut there = vec![0; known.min(bytes.len())];
         file.read_exact_at(&mut there, at).map_err(|error| self.error("append to", key, &error))?;
-        if known <= bytes.len() && bytes.starts_with(&there) { Ok(known) } else { Err(conflict()) }
+        if known <= bytes.len() && bytes.starts_with(&there) { Ok(()) } else { Err(conflict()) }
     }
 
-    fn extend(&self, key: &Key, file: &File, len: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        if let Err(error) = file.write_all_at(bytes, len) {
+    /// Writes all of `bytes`, also those that are there: after a sync that failed the system takes pages for written
+    /// that are not, and only a page that is written again is synced again.
+    fn extend(&self, key: &Key, file: &File, len: u64, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Err(error) = file.write_all_at(bytes, at) {
             let failed = self.error("append to", key, &error);
             // A full disk may have taken a part. Without it the segment is as it was; with it, only the same bytes fit.
             return Err(if file.set_len(len).is_ok() { failed } else { failed.with_unknown_outcome() });
