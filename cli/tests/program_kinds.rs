@@ -69,13 +69,6 @@ fn a_hundred_megabytes_in_c_move_once() {
 }
 
 #[test]
-fn threads_and_a_child_process_in_python() {
-    if dmtcp::is_installed() && has("/usr/bin/python3") {
-        runs_alike("threads", r#"{"n": 500000}"#, "4s", &["/usr/bin/python3", "threads.py"]);
-    }
-}
-
-#[test]
 fn timers_in_javascript() {
     if dmtcp::is_installed() && has("/usr/bin/node") {
         runs_alike("primes", r#"{"n": 9000000}"#, "4s", &["node", "primes.js"]);

@@ -25,7 +25,7 @@ impl Folder {
     pub fn of_example() -> Self {
         let example = workspace().join("examples/programs");
         let folder = Self::new(&fs::read_to_string(example.join("faas.toml")).unwrap());
-        for file in ["factors.py", "matrix.py", "state.c", "threads.py", "primes.js"] {
+        for file in ["factors.py", "matrix.py", "state.c", "primes.js"] {
             folder.write(file, &fs::read_to_string(example.join(file)).unwrap());
         }
         folder

@@ -8,11 +8,10 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use limitless_faas_core::invocation::Verdict;
 use limitless_faas_core::{Code, Failure, key};
 use limitless_faas_store::pieces::{PiecesReader, PiecesWriter, Written};
-use limitless_faas_store::{Created, Key, Log, StoreError, StoreErrorKind};
+use limitless_faas_store::{Key, Log, StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 
 use super::folders::{Paths, Private};
@@ -304,12 +303,6 @@ fn blob_key(log: &Log, name: &str) -> Result<Key, StoreError> {
 /// Where it is noted that a blob can't be gone on from, although it is whole.
 fn bad_key(log: &Log, name: &str) -> Result<Key, StoreError> {
     blob_key(log, &format!("{name}-bad"))
-}
-
-/// Notes that the program crashed after going on from this blob; answers whether that is the first time.
-pub(super) async fn note_crash(log: &Log, blob: &str) -> Result<bool, StoreError> {
-    let key = blob_key(log, &format!("{blob}-crash"))?;
-    Ok(log.store().create(&key, Bytes::new()).await? == Created::New)
 }
 
 /// Notes that the program could not be restarted from this blob: whoever claims next passes it over for the generation before.

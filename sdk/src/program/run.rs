@@ -36,9 +36,6 @@ const FIRST_BYTES_PER_US: u64 = 200;
 /// Between two looks at the connections of a program: the system tells nobody that one was closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// What a process is ended by that went wrong inside: abort, a bus error, a bad address.
-const CRASHES: [i32; 3] = [6, 7, 11];
-
 /// Why a run ends without a word of the program's.
 enum Stopped {
     /// The program, or what was asked of it, is at fault.
@@ -380,13 +377,6 @@ impl<'a> Runner<'a> {
                 self.name(),
                 quoted(&tail)
             ))),
-            Status::Signal(signal) if CRASHES.contains(&signal) && self.is_first_crash().await => {
-                let message = format!(
-                    "program `{}` was ended by signal {signal} after it went on from its image; it goes on from there once more",
-                    self.name()
-                );
-                Err(Stopped::Unable(Failure::new(Code::ImageFailed, message)))
-            }
             Status::Signal(signal) => Err(Stopped::Failed(format!(
                 "program `{}` was ended by signal {signal}{}",
                 self.name(),
@@ -395,15 +385,6 @@ impl<'a> Runner<'a> {
         };
         self.paths.remove();
         result.map(|json| Outcome::Returned(Ok(json)))
-    }
-
-    /// Whether the program crashed for the first time after going on from this generation: rarely it is the restart that went wrong, and the
-    /// same image does well the next time. A program that crashes by itself does so again, and then that counts.
-    async fn is_first_crash(&self) -> bool {
-        let (Some(before), Some(log)) = (&self.before, self.place.log.clone()) else { return false };
-        let blob = before.blob.clone();
-        let noting = self.place.process.spawn(async move { keep::note_crash(&log, &blob).await });
-        noting.await.is_ok_and(|noted| noted.is_ok_and(|is_first| is_first))
     }
 
     /// Whoever goes on passes this generation over.
