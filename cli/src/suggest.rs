@@ -21,9 +21,14 @@ pub fn among<'a>(what: &str, typed: &str, names: impl IntoIterator<Item = &'a st
     all.truncate(20);
     match (all.len(), more) {
         (0, _) => format!("there is no {what}"),
-        (_, 0) => format!("the {what}s are {}", all.join(", ")),
-        _ => format!("the {what}s are {} and {more} more", all.join(", ")),
+        (1, 0) => format!("the only {what} is {}", all.join(", ")),
+        (_, 0) => format!("the {} are {}", plural(what), all.join(", ")),
+        _ => format!("the {} are {} and {more} more", plural(what), all.join(", ")),
     }
+}
+
+fn plural(what: &str) -> String {
+    what.strip_suffix('y').map_or_else(|| format!("{what}s"), |stem| format!("{stem}ies"))
 }
 
 /// Names compare without regard to case, `-` and `_`.
@@ -45,5 +50,7 @@ mod tests {
         assert_eq!(closest("x", []), None);
         assert_eq!(among("handler", "zzz", names), "the handlers are `factors`, `matrix`, `word_count`");
         assert_eq!(among("handler", "factor", names), "did you mean `factors`?");
+        assert_eq!(among("binary", "zzz", ["a", "b"]), "the binaries are `a`, `b`");
+        assert_eq!(among("binary", "zzz", ["a"]), "the only binary is `a`");
     }
 }

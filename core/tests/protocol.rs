@@ -1,17 +1,18 @@
 //! The whole protocol under a random scheduler: crashes, duplicate and lost deliveries, delays, lost
 //! acknowledgements, attempts that land late, checkpoints that are damaged or away for a moment, processes asked to stop,
-//! zombies and cancellation.
+//! zombies and cancellation; segments of steps that go on growing after they were sealed, and clocks that differ by as much
+//! as the policy allows.
 //!
 //! Each seed is one history. In every one of them at most one `Completed` counts, every result that anybody is
-//! answered is the right one, no acknowledged checkpoint is passed over unless it was damaged, and once the faults
-//! stop the execution comes to its end.
+//! answered is the right one, no acknowledged checkpoint is passed over unless it was damaged, no step is acknowledged
+//! twice, and once the faults stop the execution comes to its end.
 
 #![allow(clippy::unwrap_used, reason = "helper functions of a test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use limitless_faas_core::invocation::{
-    Answer, Call, Command, Delivery, Event, Finished, Invocation, Snapshot, Verdict, Written,
+    Answer, Call, Command, Delivery, Event, Finished, Given, Invocation, Snapshot, Verdict, Written,
 };
 use limitless_faas_core::log::{
     Applied, Driver, Entry, Execution, Input, Kind, Origin, Phase, Saved, Status, Stored, Wake, fold,
@@ -46,6 +47,11 @@ const WORK: u64 = 12;
 const WAITS_AT: u64 = 9;
 const LIMIT_MS: u64 = 2_000;
 
+/// The iterations that are recorded steps.
+fn is_step(at: u64) -> bool {
+    at >= WORK / 2 && at.is_multiple_of(2)
+}
+
 fn expected() -> String {
     (0..WORK).map(|i| i * i).sum::<u64>().to_string()
 }
@@ -57,13 +63,23 @@ struct Handler {
     sum: u64,
     is_asked_to_suspend: bool,
     is_asked_to_report: bool,
-    steps_allowed: bool,
     waits_for_step: bool,
     has_passed_a_hook: bool,
+    /// Steps that an owner before, or an earlier run of this one, recorded.
+    recorded: BTreeSet<u64>,
+    /// The step whose record is durable; the owner does not know yet.
+    appended: Option<u64>,
 }
 
 struct Actor {
     invocation: Invocation,
+    /// How much later its clock is than the world's, as much as the policy allows.
+    late_us: u64,
+    epoch: u64,
+    /// The end of the lease, once steps may be recorded.
+    lease_until_ms: Option<u64>,
+    /// Acknowledged length of its own segment.
+    steps: u64,
     handler: Option<Handler>,
     /// Commands not performed yet.
     todo: Vec<Command>,
@@ -71,6 +87,18 @@ struct Actor {
     is_abandoned: bool,
     missed: bool,
     deliveries: u32,
+    /// Its container is frozen until then: its clock runs on, and it does nothing.
+    frozen_until_us: u64,
+}
+
+impl Actor {
+    fn clock_us(&self, now_us: u64) -> u64 {
+        now_us - self.late_us
+    }
+
+    fn nonce(&self) -> Nonce {
+        self.invocation.delivery().nonce
+    }
 }
 
 /// A create whose sender no longer listens, and which may yet land.
@@ -88,6 +116,13 @@ struct World {
     delivered: Vec<Answer>,
     /// Numbers of checkpoints whose writer was told that they stand.
     acknowledged: Vec<u64>,
+    /// What was appended by whom: the steps' numbers, repeated where an answer was lost.
+    segments: BTreeMap<(u64, Nonce), Vec<u64>>,
+    /// Steps whose owner was told that they are recorded, and went on.
+    done: BTreeSet<u64>,
+    replayed: u32,
+    too_late: u32,
+    past_the_seal: u32,
     nonces: u64,
     faults: bool,
     wants_callback: bool,
@@ -118,6 +153,11 @@ impl World {
             answers: Vec::new(),
             delivered: Vec::new(),
             acknowledged: Vec::new(),
+            segments: BTreeMap::new(),
+            done: BTreeSet::new(),
+            replayed: 0,
+            too_late: 0,
+            past_the_seal: 0,
             nonces: 0,
             faults: true,
             wants_callback,
@@ -146,21 +186,28 @@ impl World {
             // The handler moves whenever it computes, so the idle limit stays what it is.
             policy: Policy { starved_limit: 100, crash_limit: 50, ..Policy::default() },
         };
+        let late_us = self.random.next() % (delivery.policy.skew_ms * 1000 + 1);
         let mut invocation = Invocation::new(delivery);
-        let todo = invocation.on(self.now_us, Event::Arrived);
+        let todo = invocation.on(self.now_us - late_us, Event::Arrived);
         self.actors.push(Actor {
             invocation,
+            late_us,
+            epoch: 0,
+            lease_until_ms: None,
+            steps: 0,
             handler: None,
             todo,
             alarm_us: None,
             is_abandoned: false,
             missed: false,
             deliveries: 0,
+            frozen_until_us: 0,
         });
     }
 
     fn tell(&mut self, actor: usize, event: Event) {
-        let more = self.actors[actor].invocation.on(self.now_us, event);
+        let now_us = self.actors[actor].clock_us(self.now_us);
+        let more = self.actors[actor].invocation.on(now_us, event);
         self.actors[actor].todo.extend(more);
     }
 
@@ -206,8 +253,9 @@ impl World {
                 };
                 self.tell(actor, Event::Read(result));
             }
-            Command::Measure { .. } => {
-                let measured = if self.faults && self.random.chance(10) { Err(away()) } else { Ok(0) };
+            Command::Measure { segment, .. } => {
+                let length = self.segments.get(&(segment.epoch, segment.nonce)).map_or(0, Vec::len) as u64;
+                let measured = if self.faults && self.random.chance(10) { Err(away()) } else { Ok(length) };
                 self.tell(actor, Event::Measured(measured));
             }
             Command::Verify { saved, .. } => {
@@ -232,27 +280,16 @@ impl World {
             Command::Create { number, entry, .. } => self.create(actor, number, &entry),
             Command::Run(_) if self.faults && self.random.chance(3) => {
                 // The store gave no answer when the state or the steps were to be read.
-                let unable = Finished::Unable { failure: away(), steps: 0 };
+                let unable = Finished::Unable { failure: away(), steps: self.actors[actor].steps };
                 self.tell(actor, Event::Finished(unable));
             }
-            Command::Run(given) => {
-                let (at, sum) = given.from.map_or((0, 0), |saved| self.blobs[&saved.checkpoint]);
-                self.actors[actor].handler = Some(Handler {
-                    at,
-                    sum,
-                    is_asked_to_suspend: false,
-                    is_asked_to_report: false,
-                    steps_allowed: false,
-                    waits_for_step: false,
-                    has_passed_a_hook: false,
-                });
-            }
+            Command::Run(given) => self.run(actor, &given),
             Command::Report => self.with_handler(actor, |handler| handler.is_asked_to_report = true),
             Command::Suspend => self.with_handler(actor, |handler| handler.is_asked_to_suspend = true),
-            Command::AllowSteps { .. } => self.with_handler(actor, |handler| {
-                handler.steps_allowed = true;
-                handler.waits_for_step = false;
-            }),
+            Command::AllowSteps { lease_until_ms } => {
+                self.actors[actor].lease_until_ms = Some(lease_until_ms);
+                self.with_handler(actor, |handler| handler.waits_for_step = false);
+            }
             Command::Abandon => {
                 self.actors[actor].handler = None;
                 self.actors[actor].is_abandoned = true;
@@ -267,6 +304,78 @@ impl World {
                 self.actors.remove(actor);
             }
         }
+    }
+
+    fn run(&mut self, actor: usize, given: &Given) {
+        let (at, sum) = given.from.as_ref().map_or((0, 0), |saved| self.blobs[&saved.checkpoint]);
+        let mut recorded = BTreeSet::new();
+        for segment in &given.segments {
+            let all = self.segments.get(&(segment.epoch, segment.nonce)).map_or(&[][..], Vec::as_slice);
+            let is_own = segment.nonce == self.actors[actor].nonce();
+            let length = if is_own { self.actors[actor].steps } else { segment.length.unwrap_or(0) };
+            recorded.extend(&all[..usize::try_from(length).unwrap()]);
+        }
+        self.actors[actor].epoch = given.epoch;
+        self.actors[actor].handler = Some(Handler {
+            at,
+            sum,
+            is_asked_to_suspend: false,
+            is_asked_to_report: false,
+            waits_for_step: false,
+            has_passed_a_hook: false,
+            recorded,
+            appended: None,
+        });
+    }
+
+    /// A step: its effect and its record, and in another turn the owner's look at its clock.
+    fn step(&mut self, actor: usize) {
+        let Actor { epoch, lease_until_ms, .. } = self.actors[actor];
+        let key = (epoch, self.actors[actor].nonce());
+        let now_ms = self.actors[actor].clock_us(self.now_us) / 1000;
+        let Some(handler) = &mut self.actors[actor].handler else { return };
+        let Some(lease_until_ms) = lease_until_ms else {
+            handler.waits_for_step = true;
+            return self.tell(actor, Event::StepWanted);
+        };
+        let at = handler.at;
+        if handler.appended != Some(at) {
+            let is_heard = !(self.faults && self.random.chance(20));
+            if is_heard {
+                handler.appended = Some(at);
+            }
+            // An append at a known offset is the same one as that whose answer was lost.
+            let segment = self.segments.entry(key).or_default();
+            let is_there = segment.len() as u64 > self.actors[actor].steps;
+            if !is_there && (is_heard || self.random.chance(50)) {
+                segment.push(at);
+                self.note_past_the_seal(key);
+            }
+            return;
+        }
+        if now_ms >= lease_until_ms {
+            self.too_late += 1;
+            let steps = self.actors[actor].steps;
+            self.actors[actor].handler = None;
+            return self.tell(actor, Event::Finished(Finished::Unable { failure: away(), steps }));
+        }
+        // A zombie may run an effect again, and must not believe that it counted.
+        assert!(self.done.insert(at), "step {at} was acknowledged twice: {:#?}", self.log);
+        self.actors[actor].steps += 1;
+        self.iterate(actor);
+    }
+
+    fn note_past_the_seal(&mut self, (epoch, _): (u64, Nonce)) {
+        let is_over = self.folded().is_some_and(|log| log.epoch > epoch);
+        self.past_the_seal += u32::from(is_over);
+    }
+
+    fn iterate(&mut self, actor: usize) {
+        self.with_handler(actor, |handler| {
+            handler.sum += handler.at * handler.at;
+            handler.at += 1;
+            handler.has_passed_a_hook = true;
+        });
     }
 
     fn with_handler(&mut self, actor: usize, f: impl FnOnce(&mut Handler)) {
@@ -330,21 +439,22 @@ impl World {
         if handler.is_asked_to_suspend {
             return self.save(actor);
         }
-        if handler.at == WORK / 2 && !handler.steps_allowed {
-            handler.waits_for_step = true;
-            return self.tell(actor, Event::StepWanted);
+        if is_step(handler.at) && handler.recorded.contains(&handler.at) {
+            self.replayed += 1;
+            return self.iterate(actor);
+        }
+        if handler.at < WORK && is_step(handler.at) {
+            return self.step(actor);
         }
         if handler.at == WAITS_AT && !self.has_happened {
             // What it waits for may be far off, so it stops; the checkpoints and steps so far tell where it was.
             self.actors[actor].handler = None;
             let wake = Wake { at_ms: None, events: vec!["the event".to_owned()] };
-            return self.tell(actor, Event::Waiting { wake, steps: 0 });
+            let steps = self.actors[actor].steps;
+            return self.tell(actor, Event::Waiting { wake, steps });
         }
         if handler.at < WORK {
-            handler.sum += handler.at * handler.at;
-            handler.at += 1;
-            handler.has_passed_a_hook = true;
-            return;
+            return self.iterate(actor);
         }
         let result = handler.sum.to_string();
         self.actors[actor].handler = None;
@@ -362,6 +472,7 @@ impl World {
             checkpoint: name,
             state: format!("{}", handler.at),
             cost_us: 2_000,
+            steps: self.actors[actor].steps,
             is_first_hook: !handler.has_passed_a_hook,
             ..Saved::default()
         };
@@ -370,7 +481,11 @@ impl World {
 
     fn fire_alarms(&mut self) {
         for actor in 0..self.actors.len() {
-            if self.actors[actor].alarm_us.is_some_and(|at| at <= self.now_us) {
+            let now_us = self.actors[actor].clock_us(self.now_us);
+            let is_due = self.actors[actor].alarm_us.is_some_and(|at| at <= now_us);
+            let is_frozen = self.now_us < self.actors[actor].frozen_until_us;
+            // On a busy machine an alarm comes when it can.
+            if is_due && !is_frozen && !(self.faults && self.random.chance(30)) {
                 self.actors[actor].alarm_us = None;
                 self.tell(actor, Event::Alarm);
             }
@@ -392,7 +507,7 @@ impl World {
     }
 
     fn misfortune(&mut self) {
-        match self.random.below(8) {
+        match self.random.below(12) {
             // Whoever makes it happen records it, and then invokes a successor.
             7 => {
                 self.has_happened = true;
@@ -426,6 +541,11 @@ impl World {
                 let asked = self.random.below(self.actors.len());
                 self.tell(asked, Event::Stopping);
             }
+            8.. if !self.actors.is_empty() => {
+                let frozen = self.random.below(self.actors.len());
+                self.actors[frozen].frozen_until_us =
+                    self.now_us + self.random.next() % (2 * LIMIT_MS * 1000);
+            }
             _ => {}
         }
     }
@@ -444,6 +564,9 @@ impl World {
             return;
         }
         let actor = self.random.below(self.actors.len());
+        if self.now_us < self.actors[actor].frozen_until_us {
+            return;
+        }
         if self.actors[actor].todo.is_empty() || self.random.chance(40) {
             self.compute(actor);
         } else {
@@ -545,12 +668,16 @@ fn the_same_seed_gives_the_same_history() {
 /// A test that can't fail is worth nothing: the histories do contain what they are meant to.
 #[test]
 fn the_histories_contain_every_misfortune() {
+    let (mut replayed, mut too_late, mut past_the_seal) = (0, 0, 0);
     let (mut claims, mut crashes, mut intervals, mut cancelled, mut passed_over, mut delivered, mut waits) =
         (0, 0, 0, 0, 0, 0, 0);
-    for seed in 0..400 {
+    for seed in 0..1_000 {
         let world = history(seed);
         let log = world.folded().unwrap();
         crashes += log.tally.crashes_ever;
+        replayed += world.replayed;
+        too_late += world.too_late;
+        past_the_seal += world.past_the_seal;
         cancelled += u32::from(log.status() == Status::Cancelled);
         delivered += u32::from(log.delivered);
         for entry in &world.log {
@@ -573,6 +700,9 @@ fn the_histories_contain_every_misfortune() {
         ("damaged checkpoints passed over", passed_over),
         ("deliveries", delivered),
         ("waits", waits),
+        ("recorded steps met again", replayed),
+        ("steps recorded too late to be acknowledged", too_late),
+        ("appends past the seal", past_the_seal),
     ] {
         assert!(count > 5, "only {count} {what}");
     }

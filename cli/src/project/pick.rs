@@ -71,7 +71,13 @@ impl Project {
     }
 
     fn no_package(&self, name: &str) -> Error {
-        let names: Vec<&str> = self.members().map(|package| package.name.as_str()).collect();
+        // What it is likely to mean is a package with functions; where nothing has any, all are as likely.
+        let any = self.members().any(uses_sdk);
+        let names: Vec<&str> = self
+            .members()
+            .filter(|package| !any || uses_sdk(package))
+            .map(|package| package.name.as_str())
+            .collect();
         Error::usage(format!("the workspace has no package `{name}`")).help(suggest::among(
             "package",
             name,
@@ -118,13 +124,14 @@ fn no_target(packages: &[&Package], pick: &Pick) -> Error {
         (None, bin) => (TargetKind::Bin, bin.as_ref()),
     };
     let word = if kind == TargetKind::Example { "example" } else { "binary" };
+    let article = if kind == TargetKind::Example { "an" } else { "a" };
     let all = packages.iter().flat_map(|package| &package.targets);
     let names: Vec<&str> =
         all.filter(|target| target.kind.contains(&kind)).map(|target| target.name.as_str()).collect();
     let place = match packages {
         [] => "the workspace has no package that uses limitless-faas".to_owned(),
         [only] => format!("package `{}` has no {word}", only.name),
-        many => format!("none of {} packages has a {word}", many.len()),
+        many => format!("none of {} packages that use limitless-faas has {article} {word}", many.len()),
     };
     match wanted {
         Some(wanted) => Error::usage(format!("{place} `{wanted}`"))
