@@ -48,7 +48,8 @@ async fn redis_passes() {
 
 /// A server that syncs its disk for each write: fewer rounds, and the listing of 10,000 names that others have.
 #[cfg(feature = "sftp")]
-const FOR_SFTP: Extent = Extent { rounds: 20, writers: 16, names: 2_000, blob_bytes: 64 << 20 };
+const FOR_SFTP: Extent =
+    Extent { rounds: 20, writers: 16, names: 2_000, blob_bytes: 64 << 20, record_bytes: RECORD_LIMIT_BYTES };
 
 #[cfg(feature = "sftp")]
 fn sftp_settings(key: &str, host_keys: Option<String>) -> Settings {
