@@ -114,7 +114,8 @@ fn loader(head: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(name).trim_end_matches('\0').to_owned())
 }
 
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+/// A little-endian number of `N` bytes; none where the bytes end before it does.
+pub(super) fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let mut number = [0; 8];
     number[..N].copy_from_slice(bytes.get(at..at.checked_add(N)?)?);
     Some(u64::from_le_bytes(number))

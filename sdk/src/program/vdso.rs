@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+use super::executable::number;
+
 /// In the order of an image's header.
 const NAMES: [&str; 4] = ["__vdso_clock_gettime", "__vdso_getcpu", "__vdso_gettimeofday", "__vdso_time"];
 const SYMBOL_BYTES: usize = 24;
@@ -59,12 +61,6 @@ fn place(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn place_of<const N: usize>(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(number::<N>(bytes, at)?).ok()
-}
-
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
-    let mut number = [0; 8];
-    number[..N].copy_from_slice(bytes.get(at..at.checked_add(N)?)?);
-    Some(u64::from_le_bytes(number))
 }
 
 #[cfg(test)]
