@@ -49,7 +49,9 @@ impl Stage {
     pub async fn set(program: impl AsRef<Path>, name: &str, setting: Setting) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut config = setting.config;
-        config.env.insert("LIMITLESS_STORE".into(), format!("file:{}", folder.path().display()));
+        // Another store may have been asked for.
+        let store = config.env.entry("LIMITLESS_STORE".into());
+        store.or_insert_with(|| format!("file:{}", folder.path().display()));
         config.limits.invocations_per_minute = 1_000_000;
         config.limits.concurrent_invocations = 1_000;
         config.limits.time_min = Duration::from_millis(10);

@@ -194,7 +194,10 @@ impl<'f> UnderWay<'f> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
-        self.0.session.requested().notify_waiters();
+        // All that happens on the workflow's thread: who is to suspend later on looks for itself.
+        if self.0.is_suspending() {
+            self.0.session.requested().notify_waiters();
+        }
     }
 }
 

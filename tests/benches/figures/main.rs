@@ -1,7 +1,7 @@
 //! The figures of the README's performance section, as one table.
 //!
 //! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
-//! `call`, `process`, `steps`. Everything that is compared is measured in turns within one run; medians are printed.
+//! `call`, `process`, `steps`, `workflows`. Everything that is compared is measured in turns within one run; medians are printed.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +18,7 @@ mod hook;
 mod process;
 mod state;
 mod steps;
+mod workflows;
 
 use std::time::Duration;
 
@@ -76,6 +77,9 @@ fn main() {
     }
     if is_wanted("steps") {
         figures.extend(runtime.block_on(steps::figures()));
+    }
+    if is_wanted("workflows") {
+        figures.extend(runtime.block_on(workflows::figures()));
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {

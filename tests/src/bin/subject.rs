@@ -96,6 +96,33 @@ fn sum(of: Of) -> u64 {
     (0..of.n).map(|i| i * i).sum()
 }
 
+/// Gives the number back: a node that costs nothing but being one.
+#[handler]
+fn same(n: u64) -> u64 {
+    n
+}
+
+/// So many empty nodes, one after the other; 16 at most.
+#[workflow]
+async fn chain(nodes: u64) -> Option<u64> {
+    let mut last = when(nodes > 0, same, 1).await;
+    last = when(nodes > 1, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 2, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 3, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 4, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 5, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 6, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 7, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 8, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 9, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 10, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 11, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 12, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 13, same, last.unwrap_or(0) + 1).await;
+    last = when(nodes > 14, same, last.unwrap_or(0) + 1).await;
+    when(nodes > 15, same, last.unwrap_or(0) + 1).await
+}
+
 /// How far [`waves`] got.
 #[derive(Default, Serialize, Deserialize, State)]
 struct Wave {
@@ -393,6 +420,8 @@ fn main() {
         squares,
         wide,
         relay,
+        same,
+        chain,
         breaks,
         ticks,
         fragile,

@@ -1,0 +1,28 @@
+//! Workflows: what a node costs wherever it runs, and the paper's workflows under every deployment model.
+
+mod cost;
+mod memory;
+mod models;
+
+use std::time::Instant;
+
+use limitless_faas_tests::Stage;
+use serde_json::Value;
+
+use super::{Figure, ms};
+
+pub(super) async fn figures() -> Vec<Figure> {
+    let mut figures = cost::figures().await;
+    figures.extend(models::figures().await);
+    figures
+}
+
+/// One call of a workflow through the platform, to its result; answers milliseconds.
+async fn call(stage: &Stage, function: &str, input: &Value) -> f64 {
+    let begun = Instant::now();
+    let (status, answer) = stage.invoke(function, input).await.unwrap();
+    let elapsed = ms(begun.elapsed());
+    let is_result = status == 200 && answer.get("error").is_none() && answer.get("status").is_none();
+    assert!(is_result, "{function}: {status} {answer}");
+    elapsed
+}
