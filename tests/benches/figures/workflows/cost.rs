@@ -35,7 +35,12 @@ pub(super) async fn figures() -> Vec<Figure> {
     ]
 }
 
-fn told(what: &'static str, asked: &'static str, (mapped_us, chained_us): (f64, f64), most_us: f64) -> Figure {
+fn told(
+    what: &'static str,
+    asked: &'static str,
+    (mapped_us, chained_us): (f64, f64),
+    most_us: f64,
+) -> Figure {
     let measured = format!("{mapped_us:.1} µs in a map of {WIDE}, {chained_us:.1} µs one after another");
     Figure::new(what, asked, measured, mapped_us <= most_us && chained_us <= most_us)
 }
@@ -88,8 +93,14 @@ async fn remote() -> Figure {
     }
     stage.platform.shutdown().await;
     let (node, plain) = ((median(many) - median(few)) / f64::from(CHAIN - 1), median(plain));
-    let measured = format!("{:.2} × ({:.0} µs, {:.0} µs the plain request)", node / plain, node * 1e3, plain * 1e3);
-    Figure::new("the same: another wrap, against one HTTP request to it", "≤ 1.2 ×", measured, node / plain <= 1.2)
+    let measured =
+        format!("{:.2} × ({:.0} µs, {:.0} µs the plain request)", node / plain, node * 1e3, plain * 1e3);
+    Figure::new(
+        "the same: another wrap, against one HTTP request to it",
+        "≤ 1.2 ×",
+        measured,
+        node / plain <= 1.2,
+    )
 }
 
 /// Fifty nodes side by side whose results are durable before the workflow has its own.

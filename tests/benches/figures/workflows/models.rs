@@ -91,13 +91,14 @@ fn cases(folder: &Path) -> Vec<Case> {
     ]
 }
 
-/// The release binary of the workloads, built now.
+/// The release binary of the workloads, built now beside this one.
 fn workloads() -> PathBuf {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("workloads");
+    let own = std::env::current_exe().unwrap();
+    let target = own.ancestors().nth(3).unwrap();
     let mut command = Command::new(cargo);
     command.args(["build", "--release", "--quiet", "--package", "workloads"]);
-    assert!(command.env("CARGO_TARGET_DIR", &target).status().unwrap().success());
+    assert!(command.env("CARGO_TARGET_DIR", target).status().unwrap().success());
     target.join("release/workloads")
 }
 
