@@ -14,7 +14,8 @@ pub enum StoreErrorKind {
     Terminal,
     /// What the store holds is not what was written: parts of a value are missing or changed.
     Damaged,
-    /// The store is full. Nothing is left of the failed write; trying again helps once there is space.
+    /// The store is full. Nothing is left of the failed write; trying again helps once there is space. (An append that fitted in
+    /// part is [`Retry`](StoreErrorKind::Retry).)
     Full,
     /// The value is over a size limit.
     TooLarge,

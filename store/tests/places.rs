@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use limitless_faas_store::conformance::{Extent, check_all};
 use limitless_faas_store::{BlobWriter, FolderStore, Key, Store, StoreError, StoreErrorKind};
 
@@ -66,18 +67,42 @@ async fn a_full_disk_is_said_and_leaves_nothing() {
         drop::<Box<dyn BlobWriter>>(writer);
         assert!(store.read_blob(&key("blob")).await.unwrap().is_none());
 
-        let len = store.append(&key("segment"), 0, "first".into()).await.unwrap();
-        let error = store.append(&key("segment"), len, vec![1; 3 << 20].into()).await.unwrap_err();
-        assert_eq!((error.kind(), error.may_have_happened()), (StoreErrorKind::Full, false), "{error}");
-        // The segment is as it was, so something smaller still goes behind it.
-        store.append(&key("segment"), len, "second".into()).await.unwrap();
-        assert_eq!(store.read(&key("segment")).await.unwrap().unwrap(), "firstsecond");
-
         // Nothing takes the space that the failed writes had.
         store.create(&key("fits"), vec![1; 1 << 20].into()).await.unwrap();
         assert_eq!(store.read(&key("kept")).await.unwrap().unwrap(), "kept");
         store.delete(&key("fits")).await.unwrap();
     }
+}
+
+/// Whoever measured a segment and sealed it must find what it measured for ever.
+#[tokio::test]
+async fn a_full_disk_takes_nothing_from_a_segment_and_a_repetition_completes_it() {
+    let Some(place) = place() else {
+        run_in_namespace(
+            "a_full_disk_takes_nothing_from_a_segment_and_a_repetition_completes_it",
+            SMALL_TMPFS,
+        );
+        return;
+    };
+    let store = FolderStore::new(place.join("small/store")).unwrap();
+    let ballast = place.join("small/ballast");
+    let (segment, record) = (key("segment"), Bytes::from(vec![2; 1 << 20]));
+    let len = store.append(&segment, 0, "first".into()).await.unwrap();
+    std::fs::write(&ballast, vec![1; 3 << 19]).unwrap();
+    let mut sealed = 0;
+    for _ in 0..2 {
+        let error = store.append(&segment, len, record.clone()).await.unwrap_err();
+        assert!(error.is_retryable() && error.may_have_happened(), "{error}");
+        assert!(error.to_string().contains("No space left"), "{error}");
+        let there = store.read(&segment).await.unwrap().unwrap();
+        assert!(there.len() as u64 > len && there.len() >= sealed, "it was cut to {}", there.len());
+        sealed = there.len();
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    let other = store.append(&segment, len, "other".into()).await.unwrap_err();
+    assert_eq!(other.kind(), StoreErrorKind::Conflict, "{other}");
+    store.append(&segment, len, record.clone()).await.unwrap();
+    assert_eq!(store.read(&segment).await.unwrap().unwrap(), [b"first", &record[..]].concat());
 }
 
 const OVERLAY: &str = "mkdir -p base merged && mount -t tmpfs tmpfs base && mkdir base/upper base/work base/lower && \

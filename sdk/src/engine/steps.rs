@@ -344,7 +344,11 @@ impl Steps {
         Ok(known.replay.remove(key).map_or(Step::Fresh, Step::Recorded))
     }
 
-    /// Waits until the log has begun.
+    /// Waits until the log has begun. From then on an effect may begin, until the lease ends: a process that was frozen meanwhile
+    /// begins none, as somebody else may drive the execution.
+    ///
+    /// # Errors
+    /// [`Code::StoreAway`] where the lease is over.
     pub(crate) async fn ready(&self) -> Result<(), Failure> {
         if self.log.is_none() {
             return Err(lock(&self.known).fatal(no_store()));
@@ -354,11 +358,16 @@ impl Steps {
             let generation = lock(&self.known).generation;
             let _ = self.to.send(RunEvent { generation, event: Event::StepWanted, envelope: None });
         }
+        let lease_until_ms = allowed.wait_for(Option::is_some).await.ok().and_then(|allowed| *allowed);
         // Where the log can't be begun the delivery ends, and this handler with it.
-        if allowed.wait_for(Option::is_some).await.is_err() {
-            std::future::pending::<()>().await;
+        let Some(lease_until_ms) = lease_until_ms else { return std::future::pending().await };
+        self.check_open()?;
+        if now_us() / 1000 < lease_until_ms {
+            return Ok(());
         }
-        self.check_open()
+        let failure =
+            Failure::new(Code::StoreAway, "no step begins any more: this invocation's lease is over");
+        Err(lock(&self.known).fatal(failure))
     }
 
     /// Records a result, durably.

@@ -53,7 +53,7 @@ impl Folder {
         let opened = self.open_segment(&path);
         let (file, len) = opened.map_err(|error| self.error("append to", key, &error))?;
         self.check_overlap(key, &file, at, len, bytes)?;
-        self.extend(key, &file, len, at, bytes)?;
+        self.extend(key, &file, at, bytes)?;
         if at == 0 {
             self.settle(key, &path)?;
         }
@@ -89,12 +89,12 @@ impl Folder {
 
     /// Writes all of `bytes`, also those that are there: after a sync that failed the system takes pages for written
     /// that are not, and only a page that is written again is synced again.
-    fn extend(&self, key: &Key, file: &File, len: u64, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        if let Err(error) = file.write_all_at(bytes, at) {
-            let failed = self.error("append to", key, &error);
-            // A full disk may have taken a part. Without it the segment is as it was; with it, only the same bytes fit.
-            return Err(if file.set_len(len).is_ok() { failed } else { failed.with_unknown_outcome() });
-        }
-        file.sync_data().map_err(|error| self.error("sync", key, &error).with_unknown_outcome())
+    ///
+    /// A full disk may have taken a part. It stays: a successor may have sealed it meanwhile, and only this append,
+    /// repeated, goes there.
+    fn extend(&self, key: &Key, file: &File, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let failed = |action, error: io::Error| self.error(action, key, &error).with_unknown_outcome();
+        file.write_all_at(bytes, at).map_err(|error| failed("append to", error))?;
+        file.sync_data().map_err(|error| failed("sync", error))
     }
 }

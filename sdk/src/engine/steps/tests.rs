@@ -267,6 +267,22 @@ fn a_fenced_owner_acknowledges_no_append_and_its_successor_never_sees_one() {
 }
 
 #[test]
+fn no_effect_begins_once_the_lease_is_over() {
+    run(async {
+        let owner = steps(&Gated::new(&[]), 1);
+        owner.ready().await.unwrap();
+        // It was frozen, and its clock ran on.
+        owner.allow(now_us() / 1000);
+        assert_eq!(owner.ready().await.unwrap_err().code, Code::StoreAway);
+        assert_eq!(
+            owner.take_fatal().unwrap().code,
+            Code::StoreAway,
+            "whatever the handler makes of the error"
+        );
+    });
+}
+
+#[test]
 fn a_step_that_was_dropped_or_is_too_large_does_not_take_the_others_along() {
     run(async {
         let store = Gated::new(&[]);
