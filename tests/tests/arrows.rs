@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("core", &[]),
     ("macros", &[]),
     ("store", &["core"]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("local", &["core"]),
     ("planner", &["core"]),
     ("proof", &["core"]),
+    ("fuzz", &[]),
     ("images", &[]),
     ("cli", &["core", "images", "local", "planner", "sdk", "store"]),
 ];
@@ -46,6 +47,7 @@ fn crate_name(room: &str) -> &str {
         "images" => "limitless-faas-images",
         "planner" => "limitless-faas-planner",
         "proof" => "limitless-faas-proof",
+        "fuzz" => "limitless-faas-fuzz",
         _ => panic!("no crate is known for the room {room}"),
     }
 }
