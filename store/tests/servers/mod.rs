@@ -166,15 +166,6 @@ pub(crate) fn sftp_url(server: &Server) -> String {
     format!("sftp://{user}@127.0.0.1:{}{}/files/some/prefix", server.port, server.folder.path().display())
 }
 
-/// moto as it serves by itself, but one request after the other: its threads look whether an object is there and
-/// write it in two steps, so that on a busy machine several creates win.
-const ONE_BY_ONE: &str = "
-import sys
-from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
-run_simple('127.0.0.1', int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
-";
-
 /// S3's protocol by moto, with the bucket `bucket`.
 pub(crate) fn moto() -> Result<Server, Missing> {
     let python = program(&["python3"])?;
@@ -182,7 +173,8 @@ pub(crate) fn moto() -> Result<Server, Missing> {
     let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
     let mut command = Command::new(&python);
     command.env("PYTHONPATH", &library).env("PYTHONUNBUFFERED", "1");
-    command.args(["-c", ONE_BY_ONE, &port.to_string()]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/one_by_one.py");
+    command.arg(script).arg(port.to_string());
     let version = version(
         Command::new(&python)
             .env("PYTHONPATH", &library)
