@@ -93,6 +93,7 @@ impl Exit {
             | Code::InputChanged
             | Code::UnknownExecution
             | Code::UnknownHandler
+            | Code::NotSigned
             | Code::NotConfigured => Self::Usage,
         }
     }

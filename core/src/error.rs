@@ -83,6 +83,9 @@ pub enum Code {
     /// A program could not be saved or restarted this time; what was saved before still stands.
     #[serde(rename = "LF020")]
     ImageFailed,
+    /// A call to go on with an execution is not signed with a key of the deployment.
+    #[serde(rename = "LF021")]
+    NotSigned,
 }
 
 impl Code {
@@ -96,6 +99,7 @@ impl Code {
             | Self::InputChanged
             | Self::UnknownExecution
             | Self::UnknownHandler
+            | Self::NotSigned
             | Self::NotConfigured => Advice::Usage,
             Self::Application
             | Self::Panicked

@@ -23,6 +23,7 @@ pub mod plan;
 pub mod profile;
 pub mod program;
 pub mod segment;
+pub mod signature;
 
 pub use error::{Advice, Code, Failure};
 pub use id::{BadId, ExecutionId, Nonce};

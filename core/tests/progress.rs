@@ -80,14 +80,24 @@ fn lost(owners: u64, steps: Option<u64>) -> Vec<Entry> {
 
 /// A successor that is told what stands in the log, until it runs the handler or answers.
 fn arrive(entries: &[Entry], sealed: u64) -> (Invocation, Vec<Command>) {
+    arrive_with(entries, sealed, None, false)
+}
+
+fn arrive_with(
+    entries: &[Entry],
+    sealed: u64,
+    entry: Option<u64>,
+    is_signed: bool,
+) -> (Invocation, Vec<Command>) {
     let delivery = Delivery {
         execution: id(),
         handler: "h".into(),
         nonce: Nonce::from_random([99; 8]),
-        call: Call::Resume { entry: None },
+        call: Call::Resume { entry },
         deadline_ms: START_US / 1000 + LIMIT_MS,
         driver: Driver { limit_ms: LIMIT_MS, ..Driver::default() },
         is_owner_dead: false,
+        is_signed,
         has_store: true,
         policy: Policy::default(),
     };
@@ -223,5 +233,24 @@ fn whoever_saved_early_goes_on_and_does_not_save_early_again() {
         let mut commands = invocation.on(now_us, Event::Alarm);
         commands.extend(invocation.on(now_us, Event::HookPassed));
         assert!(!commands.iter().any(|command| matches!(command, Command::Suspend)), "{commands:?}");
+    }
+}
+
+#[test]
+fn a_signed_call_that_is_repeated_after_the_next_suspension_does_nothing() {
+    // Started, suspended, claimed, suspended, claimed, suspended.
+    let entries = standing_still(2, true);
+    let goes_on = |entry: u64, length: usize, is_signed: bool| {
+        let (_, commands) = arrive_with(&entries[..length], 0, Some(entry), is_signed);
+        let is_running = matches!(commands[..], [Command::Answer(Answer::Running { note: None })]);
+        let runs = commands.iter().any(|command| matches!(command, Command::Run(_)));
+        assert!(runs != is_running, "{commands:?}");
+        runs
+    };
+    for (entry, length, expected) in
+        [(1, 2, true), (1, 3, true), (1, 4, false), (1, 5, false), (3, 4, true), (3, 6, false)]
+    {
+        assert_eq!(goes_on(entry, length, true), expected, "entry {entry} of {length}");
+        assert!(goes_on(entry, length, false), "without a signature it rescues what nobody drives");
     }
 }

@@ -182,6 +182,7 @@ impl World {
             deadline_ms: self.now_us / 1000 + LIMIT_MS,
             driver: Driver { activation: self.nonces.to_string(), limit_ms: LIMIT_MS, ..Driver::default() },
             is_owner_dead: false,
+            is_signed: false,
             has_store: true,
             // The handler moves whenever it computes, so the idle limit stays what it is.
             policy: Policy { starved_limit: 100, crash_limit: 50, ..Policy::default() },

@@ -82,6 +82,7 @@ impl Actor {
             deadline_ms: clock_ms(now) + protocol.bounds.limit_ms(),
             driver: Driver { limit_ms: protocol.bounds.limit_ms(), ..Driver::default() },
             is_owner_dead: protocol.lacks(Guard::WaitForLease),
+            is_signed: false,
             has_store: true,
             policy: policy(protocol),
         };

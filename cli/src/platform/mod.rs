@@ -8,10 +8,12 @@ mod remote;
 mod rollout;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use limitless_faas_core::signature::{Resumption, SecretKeys};
 use limitless_faas_core::{Code, ExecutionId, Failure};
+use limitless_faas_store::KEY_VARIABLE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -326,8 +328,20 @@ fn body_with(input: &Input, control: Option<&Value>) -> Result<Vec<u8>> {
     serde_json::to_vec(&fields).map_err(no_json)
 }
 
-fn resume_body(id: &ExecutionId) -> Value {
-    json!({ crate::project::CONTROL: { "resume": id } })
+/// The body of a call to go on, signed where there is a key: the function refuses it otherwise.
+fn resume_body(id: &ExecutionId) -> Result<Value> {
+    let mut control = json!({ "resume": id });
+    if let Some(text) = std::env::var(KEY_VARIABLE).ok().filter(|text| !text.is_empty()) {
+        let keys = SecretKeys::parse(&text).map_err(|error| {
+            Error::usage(format!("{KEY_VARIABLE} is not usable: {error}"))
+                .help("set it to the key that the function has")
+        })?;
+        let asked = Resumption { execution: id, entry: None, node: None };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        control["signature"] = json!(keys.sign(&asked, now_ms));
+    }
+    Ok(json!({ crate::project::CONTROL: control }))
 }
 
 fn no_json(error: serde_json::Error) -> Error {

@@ -41,7 +41,7 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
 
 pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
     let request =
-        client.request(Method::POST, &path(client, "async-function", handler)).json(&resume_body(id));
+        client.request(Method::POST, &path(client, "async-function", handler)).json(&resume_body(id)?);
     queue(client, handler, request).await
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let request = match ask {
         Ask::First(call) => first(client, "function", call)?,
         Ask::Resume { handler, id } => {
-            client.request(Method::POST, &path(client, "function", handler)).json(&resume_body(id))
+            client.request(Method::POST, &path(client, "function", handler)).json(&resume_body(id)?)
         }
     };
     let response = client.send(request.timeout(WAIT)).await?;

@@ -35,7 +35,7 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
 }
 
 pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
-    invoke(client, handler, resume_body(id).to_string().into_bytes()).await
+    invoke(client, handler, resume_body(id)?.to_string().into_bytes()).await
 }
 
 async fn invoke(client: &Client, handler: &str, body: Vec<u8>) -> Result<String> {

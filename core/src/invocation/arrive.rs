@@ -84,8 +84,11 @@ impl Invocation {
             return Ok(false);
         }
         let mut log: Execution = (**so_far).clone();
-        for entry in std::iter::once(first).chain(rest) {
+        log.apply(first).map_err(unreadable)?;
+        for entry in rest {
+            let was_owned = matches!(log.phase, Phase::Owned(_));
             log.apply(entry).map_err(unreadable)?;
+            self.is_replay |= was_owned && matches!(log.phase, Phase::Suspended { .. });
         }
         self.log = Some(log);
         Ok(true)
@@ -107,6 +110,7 @@ impl Invocation {
         }
         match &log.phase {
             Phase::Completed(_) | Phase::Failed(_) | Phase::Cancelled { .. } => self.conclude(now_us, out),
+            _ if self.is_replay && self.delivery.is_signed => self.explain(out),
             Phase::Suspended { .. } => self.wake(now_us, out),
             Phase::Owned(owner) => {
                 let policy = &self.delivery.policy;

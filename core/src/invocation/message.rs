@@ -21,6 +21,9 @@ pub struct Delivery {
     pub driver: Driver,
     /// The platform vouches that whoever worked on this very delivery before is dead.
     pub is_owner_dead: bool,
+    /// Its call was signed by who wrote the entry that it names. Such a call counts once: repeated after the execution has suspended
+    /// again it does nothing, whoever repeats it.
+    pub is_signed: bool,
     /// Whether there is a store at all: without one nothing is saved, and what ends in time works nevertheless.
     pub has_store: bool,
     /// Limits and margins.

@@ -42,6 +42,8 @@ pub struct Invocation {
     running: run::Running,
     /// A checkpoint was not where the log said, and the log was read again for it.
     looked_again: bool,
+    /// The entry that a signed call names was gone on from, and the execution has suspended since.
+    is_replay: bool,
     /// How long our segment was at the last checkpoint.
     steps_saved: u64,
     /// How long the hand-over took that brought this delivery, in µs.
@@ -92,6 +94,7 @@ impl Invocation {
             pace: Pace::default(),
             running: run::Running::default(),
             looked_again: false,
+            is_replay: false,
             steps_saved: 0,
             way_here_us: None,
             running_from: None,

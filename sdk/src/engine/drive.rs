@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use limitless_faas_core::invocation::{Answer, Command, Delivery, Event, Given, Invocation, Written};
 use limitless_faas_core::log::{Entry, Kind, Stored};
+use limitless_faas_core::signature::Resumption;
 use limitless_faas_core::{Code, Failure, key};
 use limitless_faas_store::Log;
 use serde_json::json;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::handler::{Run, RunEvent};
 use super::{Engine, Incoming, no_store, now_us, state};
 use crate::engine::{Steps, Wraps};
+use crate::runtime::control::Control;
 
 /// Performs one delivery's commands.
 pub(super) struct Drive {
@@ -308,11 +310,19 @@ impl Drive {
     fn invoke(&mut self, entry: u64, wait_ms: u64, within_ms: u64) {
         let within = Duration::from_millis(within_ms);
         let (engine, successor) = (self.engine.clone(), self.incoming.successor.clone());
-        let execution = self.invocation.delivery().execution.clone();
-        let node = self.incoming.is_node.then_some(self.incoming.handler.name);
+        let asked = Resumption {
+            execution: &self.invocation.delivery().execution,
+            entry: Some(entry),
+            node: self.incoming.is_node.then_some(self.incoming.handler.name),
+        };
+        let signed = engine.sign(&asked, &self.incoming.vars);
+        let control = signed.map(|signature| Control::successor(&asked, signature));
         self.under_way.spawn(async move {
             pause(wait_ms).await;
-            Event::Invoked(engine.outgoing.invoke(&successor, &execution, (entry, node), within).await)
+            Event::Invoked(match control {
+                Ok(control) => engine.outgoing.invoke(&successor, &control, within).await,
+                Err(failure) => Err(failure),
+            })
         });
     }
 

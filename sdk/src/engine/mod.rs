@@ -7,6 +7,7 @@ mod drive;
 mod handler;
 pub(crate) mod pieces;
 mod saving;
+mod signing;
 mod state;
 mod steps;
 
@@ -19,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
 use limitless_faas_core::log::{Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
+use limitless_faas_core::signature::{SecretKeys, Signature};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Log, Settings, Store, open_with_faults};
 use tokio::sync::watch;
@@ -106,7 +108,7 @@ pub(crate) enum Asked {
     /// Run the handler on this input, canonical JSON.
     First { execution: ExecutionId, input: String, is_durable: bool, callback: Option<String> },
     /// Go on with an execution.
-    Resume { execution: ExecutionId, entry: Option<u64> },
+    Resume { execution: ExecutionId, entry: Option<u64>, signature: Option<Signature> },
 }
 
 /// What the caller is to be told.
@@ -131,6 +133,8 @@ pub(crate) struct Engine {
     handlers: &'static [&'static HandlerDef],
     outgoing: Outgoing,
     store: OnceLock<Arc<dyn Store>>,
+    /// What successors are signed with, once it was looked up.
+    keys: OnceLock<Option<SecretKeys>>,
     was_used: AtomicBool,
     /// Whether the store was found to keep its word.
     #[cfg(feature = "remote")]
@@ -171,6 +175,7 @@ impl Engine {
             handlers,
             outgoing: Outgoing::default(),
             store: OnceLock::new(),
+            keys: OnceLock::new(),
             was_used: AtomicBool::new(false),
             #[cfg(feature = "remote")]
             is_trusted: AtomicBool::new(false),
@@ -250,6 +255,9 @@ impl Engine {
 
     /// One delivery, from its arrival to its answer.
     pub(crate) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Reply {
+        if let Err(failure) = self.admit(&incoming) {
+            return Reply::Refused(failure);
+        }
         let (delivery, input) = self.delivery(&incoming);
         let execution = delivery.execution.clone();
         let log = match self.log(&execution, &incoming.vars) {
@@ -310,7 +318,9 @@ impl Engine {
     fn delivery(&self, incoming: &Incoming) -> (Delivery, Option<String>) {
         let nonce = Nonce::from_random(random());
         let (execution, call, input) = match &incoming.asked {
-            Asked::Resume { execution, entry } => (execution.clone(), Call::Resume { entry: *entry }, None),
+            Asked::Resume { execution, entry, .. } => {
+                (execution.clone(), Call::Resume { entry: *entry }, None)
+            }
             Asked::First { execution, input, is_durable, callback } => {
                 let origin = Origin { input: described(execution, nonce, input), callback: callback.clone() };
                 (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(input.clone()))
@@ -322,6 +332,7 @@ impl Engine {
             limit_ms: as_set(incoming.deadline_ms.saturating_sub(incoming.received_us / 1000)),
             cold: !self.was_used.swap(true, Ordering::Relaxed),
         };
+        let is_signed = self.keys.get().is_some_and(Option::is_some);
         let delivery = Delivery {
             execution,
             handler: incoming.handler.name.to_owned(),
@@ -330,6 +341,7 @@ impl Engine {
             deadline_ms: incoming.deadline_ms,
             driver,
             is_owner_dead: incoming.is_owner_dead,
+            is_signed,
             has_store: self.config().store_url.is_some(),
             policy: self.config().policy.clone(),
         };

@@ -1,5 +1,6 @@
 //! What a call says to limitless-faas itself, apart from the handler's input.
 
+use limitless_faas_core::signature::{Resumption, Signature};
 use limitless_faas_core::{Code, ExecutionId, Failure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,13 +29,21 @@ pub(crate) struct Control {
     /// The handler that is asked for, where the deployment is a wrap: a function that runs several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
+    /// That who asks to go on has a key of the deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Signature>,
 }
 
 impl Control {
     /// What a successor is invoked with.
-    pub(crate) fn successor(execution: &ExecutionId, entry: u64, node: Option<&str>) -> Self {
-        let node = node.map(str::to_owned);
-        Self { resume: Some(execution.clone()), entry: Some(entry), node, ..Self::default() }
+    pub(crate) fn successor(asked: &Resumption<'_>, signature: Option<Signature>) -> Self {
+        Self {
+            resume: Some(asked.execution.clone()),
+            entry: asked.entry,
+            node: asked.node.map(str::to_owned),
+            signature,
+            ..Self::default()
+        }
     }
 
     /// The body that carries only this.
@@ -56,6 +65,8 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use limitless_faas_core::signature::SecretKeys;
+
     use super::*;
 
     #[test]
@@ -72,6 +83,7 @@ mod tests {
             r#"{"$limitless":{"resume":"../../etc"}}"#,
             r#"{"$limitless":{"rsume":"x"}}"#,
             r#"{"$limitless":5}"#,
+            r#"{"$limitless":{"signature":"5"}}"#,
         ] {
             let mut input = serde_json::from_str(text).unwrap();
             assert_eq!(Control::take(&mut input).unwrap_err().code, Code::BadInput, "{text}");
@@ -80,7 +92,10 @@ mod tests {
 
     #[test]
     fn a_successor_reads_back() {
-        let control = Control::successor(&ExecutionId::derive("h", "c"), 7, Some("count"));
+        let execution = ExecutionId::derive("h", "c");
+        let asked = Resumption { execution: &execution, entry: Some(7), node: Some("count") };
+        let keys = SecretKeys::parse(&"1f".repeat(32)).unwrap();
+        let control = Control::successor(&asked, Some(keys.sign(&asked, 5)));
         let mut body = serde_json::from_str(&control.to_body().to_string()).unwrap();
         assert_eq!(Control::take(&mut body).unwrap(), control);
     }

@@ -36,7 +36,7 @@ fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Fail
     let is_node = control.node.is_some();
     let call_id = header(headers, "x-call-id").unwrap_or_default().to_owned();
     let asked = match control.resume {
-        Some(execution) => Asked::Resume { execution, entry: control.entry },
+        Some(execution) => Asked::Resume { execution, entry: control.entry, signature: control.signature },
         None => first(headers, handler.name, &call_id, input, control),
     };
     Ok(Incoming {
@@ -133,6 +133,7 @@ fn wire(reply: Reply, is_node: bool) -> Response<Full<Bytes>> {
 fn error(failure: &Failure) -> Response<Full<Bytes>> {
     let status = match (failure.code, failure.code.advice()) {
         (Code::UnknownExecution | Code::UnknownHandler, _) => StatusCode::NOT_FOUND,
+        (Code::NotSigned, _) => StatusCode::FORBIDDEN,
         (code, Advice::Usage) if code != Code::NotConfigured => StatusCode::BAD_REQUEST,
         (_, Advice::Incompatible | Advice::Fenced) => StatusCode::CONFLICT,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

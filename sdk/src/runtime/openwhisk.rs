@@ -118,7 +118,9 @@ impl OpenWhisk {
             None => received_us / 1000 + engine.config().time_limit_ms(),
         };
         let asked = match control.resume {
-            Some(execution) => Asked::Resume { execution, entry: control.entry },
+            Some(execution) => {
+                Asked::Resume { execution, entry: control.entry, signature: control.signature }
+            }
             None => Asked::First {
                 execution: first_execution(
                     handler.name,

@@ -39,18 +39,16 @@ pub(crate) struct Outgoing {
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Outgoing {
-    /// Invokes the successor of this execution.
+    /// Invokes a successor with this body.
     ///
     /// # Errors
     /// [`Code::SuccessorRefused`] where another try may help, [`Code::NotConfigured`] where none will.
     pub(crate) async fn invoke(
         &self,
         successor: &Successor,
-        execution: &ExecutionId,
-        (entry, node): (u64, Option<&str>),
+        control: &Control,
         within: Duration,
     ) -> Result<(), Failure> {
-        let body = Control::successor(execution, entry, node).to_body();
         let request = match successor {
             Successor::OpenWhisk { api_host, action, api_key } => {
                 let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
@@ -63,7 +61,7 @@ impl Outgoing {
             Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
         };
         let sent = request.timeout(within).header("content-type", "application/json");
-        accepted(sent.body(body.to_string()).send().await)
+        accepted(sent.body(control.to_body().to_string()).send().await)
     }
 
     /// Calls a node's handler in another wrap, the function `wrap` beside this one, and waits for what it answers. A wrap

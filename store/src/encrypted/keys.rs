@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use limitless_faas_core::signature::{BadKey, SecretKeys};
 
 use super::KeyId;
 use crate::{Settings, StoreError, StoreErrorKind};
@@ -31,20 +32,14 @@ impl Keys {
     /// # Errors
     /// [`StoreErrorKind::Invalid`] where one is none, or there is none at all. The message does not repeat it.
     pub fn parse(text: &str) -> Result<Self, StoreError> {
-        let parts = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty());
-        let keys = parts.enumerate().map(|(number, part)| {
-            bytes_of(part)
-                .map(|key| Arc::new(KeyPair::new(&key)))
-                .ok_or_else(|| refused(&format!("key {}", number + 1)))
-        });
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
-        if keys.is_empty() { Err(refused("what it holds")) } else { Ok(Self(keys)) }
+        let keys = SecretKeys::parse(text).map_err(|error| refused(&error))?;
+        Ok(Self(keys.iter().map(|key| Arc::new(KeyPair::new(key))).collect()))
     }
 
     /// The keys that `LIMITLESS_KEY` holds, if it is set.
     pub(crate) fn from_settings(settings: &Settings) -> Option<Result<Self, StoreError>> {
         let text = settings.get(super::KEY_VARIABLE)?;
-        text.split(|c: char| c == ',' || c.is_whitespace()).for_each(|key| settings.keep_secret(key));
+        SecretKeys::split(&text).for_each(|key| settings.keep_secret(key));
         Some(Self::parse(&text))
     }
 
@@ -121,19 +116,9 @@ impl KeyPair {
     }
 }
 
-fn bytes_of(hexadecimal: &str) -> Option<[u8; 32]> {
-    let digits = hexadecimal.as_bytes();
-    let mut key = [0; 32];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?;
-    }
-    (digits.len() == 64).then_some(key)
-}
-
-fn refused(what: &str) -> StoreError {
+fn refused(error: &BadKey) -> StoreError {
     let message = format!(
-        "{} is not usable: {what} is not 64 hexadecimal digits; make a key with `openssl rand -hex 32`, and write several with \
+        "{} is not usable: {error}; make a key with `openssl rand -hex 32`, and write several with \
          commas between them, the one to encrypt with first",
         super::KEY_VARIABLE
     );
