@@ -56,6 +56,7 @@ fn delivery(call: Call) -> Delivery {
         deadline_ms: 1_000_060_000,
         driver: Driver { received_us: 1_000_000_000_000, limit_ms: 60_000, ..Driver::default() },
         is_owner_dead: false,
+        is_signed: true,
         has_store: true,
         policy: Policy::default(),
     }
