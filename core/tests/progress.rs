@@ -185,7 +185,7 @@ fn asked_after_ms(owners_lost: u64) -> u64 {
     let (mut invocation, mut commands) = arrive(&lost(owners_lost, None), 0);
     let mut now_us = START_US;
     loop {
-        if commands.iter().any(|command| matches!(command, Command::Suspend)) {
+        if commands.iter().any(|command| matches!(command, Command::Suspend { .. })) {
             return (now_us - START_US) / 1000;
         }
         let reports = commands.iter().any(|command| matches!(command, Command::Report));
@@ -221,7 +221,7 @@ fn whoever_saved_early_goes_on_and_does_not_save_early_again() {
     invocation.on(now_us + 1_000, Event::HookPassed);
     now_us += 10_000;
     let commands = invocation.on(now_us, Event::Alarm);
-    assert!(commands.iter().any(|command| matches!(command, Command::Suspend)), "{commands:?}");
+    assert!(commands.iter().any(|command| matches!(command, Command::Suspend { .. })), "{commands:?}");
     // Nothing moved, as in a loop that waits for something: it must not save again and again.
     let snapshot = Snapshot { saved: Saved { cost_us: 500, ..Saved::default() } };
     let commands = invocation.on(now_us, Event::Suspended(snapshot));
@@ -232,7 +232,7 @@ fn whoever_saved_early_goes_on_and_does_not_save_early_again() {
         now_us += 6_000;
         let mut commands = invocation.on(now_us, Event::Alarm);
         commands.extend(invocation.on(now_us, Event::HookPassed));
-        assert!(!commands.iter().any(|command| matches!(command, Command::Suspend)), "{commands:?}");
+        assert!(!commands.iter().any(|command| matches!(command, Command::Suspend { .. })), "{commands:?}");
     }
 }
 

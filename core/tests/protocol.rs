@@ -286,7 +286,7 @@ impl World {
             }
             Command::Run(given) => self.run(actor, &given),
             Command::Report => self.with_handler(actor, |handler| handler.is_asked_to_report = true),
-            Command::Suspend => self.with_handler(actor, |handler| handler.is_asked_to_suspend = true),
+            Command::Suspend { .. } => self.with_handler(actor, |handler| handler.is_asked_to_suspend = true),
             Command::AllowSteps { lease_until_ms } => {
                 self.actors[actor].lease_until_ms = Some(lease_until_ms);
                 self.with_handler(actor, |handler| handler.waits_for_step = false);

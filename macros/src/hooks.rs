@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::Index;
 
 use crate::bindings::Binding;
 use crate::errors::Errors;
@@ -53,23 +54,27 @@ pub(crate) enum Saved {
 }
 
 impl Saved {
-    /// The hook diverges, so a value can be moved into it; a reference would keep a number of a hot loop in memory.
+    /// What the hook holds while it saves, and how that is put.
+    ///
+    /// The hook diverges, so a value can be moved into what it holds; a reference would keep a number of a hot loop in memory.
     /// What something in the loop may still borrow is not moved.
-    fn put(&self, borrowed: &[&String]) -> TokenStream {
-        let save = own("save");
+    fn held_and_put(&self, index: usize, borrowed: &[&String]) -> (TokenStream, TokenStream) {
+        let (save, index) = (own("save"), Index::from(index));
+        let held = own("held");
+        let held = quote!(#held.#index);
         match self {
             Saved::Binding { binding, encoder } => {
                 let ident = &binding.ident;
                 if !borrowed.contains(&&binding.name()) {
-                    return quote!(#encoder.put(&mut #save, #ident););
+                    return (quote!(#ident), quote!(#encoder.put(#save, &#held);));
                 }
                 // Where the binding was moved away, the compiler shall point at its name.
                 let value = quote_spanned!(ident.span()=> &#ident);
-                quote!(#encoder.put_borrowed(&mut #save, #value);)
+                (value, quote!(#encoder.put(#save, #held);))
             }
-            Saved::Span { ident, name } => quote!(#ident.put(&mut #save, #name);),
-            Saved::Operands { ident, name } => quote!(#save.put_operands(#name, #ident);),
-            Saved::Index { ident, name } => quote!(#save.put_index(#name, #ident);),
+            Saved::Span { ident, name } => (quote!(#ident), quote!(#held.put(#save, #name);)),
+            Saved::Operands { ident, name } => (quote!(#ident), quote!(#save.put_operands(#name, #held);)),
+            Saved::Index { ident, name } => (quote!(#ident), quote!(#save.put_index(#name, #held);)),
         }
     }
 }
@@ -98,23 +103,38 @@ impl Layer {
 
 /// The hook of loop `number`: one relaxed load and a branch.
 pub(crate) fn hook(number: u32, nested: bool, is_async: bool, path: &[Layer]) -> TokenStream {
-    let (flag, frame, at, save) = (own("flag"), own("frame"), own("at"), own("save"));
+    let (flag, frame, at) = (own("flag"), own("frame"), own("at"));
+    let (due, taken) = (own("due"), own("taken"));
     let borrowed: Vec<&String> =
         path.iter().flat_map(|layer| &layer.held).flat_map(|held| &held.names).collect();
-    let puts = path.iter().flat_map(|layer| &layer.saved).map(|saved| saved.put(&borrowed));
+    let take = take(path.iter().flat_map(|layer| &layer.saved), &borrowed);
     let touches = path.iter().flat_map(|layer| &layer.held).map(Held::touch);
     // While a resumed run is on its way to an inner loop, the outer hook would lose what was restored.
     let ready = nested.then(|| quote!(#at == 0 &&));
-    let leave = if is_async { quote!(match #save.park().await {}) } else { quote!(#save.suspend()) };
+    let leave = if is_async { quote!(match #taken.park().await {}) } else { quote!(#taken.suspend()) };
     quote! {
         if #ready #flag.raised() {
-            if let ::core::option::Option::Some(mut #save) = #frame.checkpoint(#number) {
+            if let ::core::option::Option::Some(#due) = #frame.checkpoint(#number) {
                 #(#touches)*
-                #(#puts)*
+                let #taken = #take;
                 #leave
             }
         }
     }
+}
+
+/// Saves the values, as often as that may help. What holds them ends before anything is awaited.
+fn take<'a>(saved: impl Iterator<Item = &'a Saved>, borrowed: &[&String]) -> TokenStream {
+    let (due, held, save) = (own("due"), own("held"), own("save"));
+    let (values, puts): (Vec<_>, Vec<_>) =
+        saved.enumerate().map(|(index, saved)| saved.held_and_put(index, borrowed)).unzip();
+    if values.is_empty() {
+        return quote!(#due.save(&|_| {}));
+    }
+    quote! {{
+        let #held = (#(#values,)*);
+        #due.save(&|#save| { #(#puts)* })
+    }}
 }
 
 /// Refuses an inner binding that hides an outer one which the hook must save.

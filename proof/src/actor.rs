@@ -129,7 +129,7 @@ impl World {
             match command {
                 Command::Run(given) => self.start(at, &given),
                 Command::Report => self.ask(at, |handler| handler.is_asked_to_report = true),
-                Command::Suspend => self.ask(at, |handler| handler.is_asked_to_suspend = true),
+                Command::Suspend { .. } => self.ask(at, |handler| handler.is_asked_to_suspend = true),
                 Command::AllowSteps { lease_until_ms } => self.ask(at, |handler| {
                     handler.lease_until_ms = Some(lease_until_ms);
                     handler.waits_for_lease = false;

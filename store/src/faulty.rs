@@ -21,7 +21,7 @@ use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError, 
 pub struct Faults {
     /// Chooses which operations fail.
     pub seed: u64,
-    /// The share of operations that fail without having done anything.
+    /// The share of operations that fail without having done anything, and of blobs that break off while they are written.
     pub fail: f64,
     /// The share of writes that are done and then reported as failed.
     pub lost_ack: f64,
@@ -109,6 +109,9 @@ struct Dice {
     written_bytes: AtomicU64,
 }
 
+/// A blob that breaks off does so within its first 4 MB; a shorter one is spared where the break would come after its end.
+const MOST_BYTES_TO_A_BREAK: f64 = 4e6;
+
 /// What befalls one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -190,6 +193,18 @@ impl Dice {
         self.written_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
+    /// After how many bytes a blob's connection breaks, where it does: somewhere in its first megabytes.
+    fn breaks_after_bytes(&self, key: &Key) -> Option<u64> {
+        let breaks = self.roll("write", key) == Fate::Fails;
+        let text = format!("{}/break/{key}", self.faults.seed);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a few megabytes"
+        )]
+        breaks.then(|| (uniform(&text) * MOST_BYTES_TO_A_BREAK) as u64)
+    }
+
     async fn delay(&self) {
         let slow = self.faults.slow;
         if slow.is_zero() {
@@ -231,7 +246,8 @@ impl Store for Faulty {
         let begin = move || -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
             Box::pin(async move {
                 let writer = self.store.write_blob(&of).await?;
-                let faulty = FaultyWriter { writer, key: of, dice: Arc::clone(&self.dice) };
+                let breaks_after = self.dice.breaks_after_bytes(&of);
+                let faulty = FaultyWriter { writer, key: of, breaks_after, dice: Arc::clone(&self.dice) };
                 Ok(Box::new(faulty) as Box<dyn BlobWriter>)
             })
         };
@@ -270,6 +286,8 @@ impl Store for Faulty {
 struct FaultyWriter {
     writer: Box<dyn BlobWriter>,
     key: Key,
+    /// How many bytes are still taken.
+    breaks_after: Option<u64>,
     dice: Arc<Dice>,
 }
 
@@ -277,6 +295,9 @@ impl Write for FaultyWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.dice.take_space(bytes.len() as u64) {
             return Err(full(&self.key).into());
+        }
+        if let Some(left) = &mut self.breaks_after {
+            *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| temporary("write", &self.key))?;
         }
         self.writer.write(bytes)
     }
@@ -357,6 +378,29 @@ mod tests {
         writer.write_all(b"blob").unwrap();
         assert!(writer.finish().unwrap_err().may_have_happened());
         assert_eq!(inner.read(&key).await.unwrap().unwrap(), "blob");
+    }
+
+    #[tokio::test]
+    async fn a_blob_can_break_off_while_it_is_written() {
+        let (inner, store) = faulty("seed=3,fail=0.5");
+        let (mut broken, mut whole) = (0, 0);
+        for number in 0..60 {
+            let key = Key::new(&format!("a/{number}")).unwrap();
+            let Ok(mut writer) = store.write_blob(&key).await else { continue };
+            let part = vec![7; 64 << 10];
+            let written = (0..80).try_for_each(|_| writer.write_all(&part));
+            match written {
+                Ok(()) => whole += 1,
+                Err(error) => {
+                    let error = error.get_ref().unwrap().downcast_ref::<StoreError>().unwrap();
+                    assert!(error.is_retryable(), "{error}");
+                    broken += 1;
+                }
+            }
+            drop(writer);
+            assert!(inner.read(&key).await.unwrap().is_none());
+        }
+        assert!(broken > 5 && whole > 5, "{broken} broke off, {whole} did not");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use limitless_faas::Handler;
-use limitless_faas::checkpoint::{Outcome, Request, Session};
+use limitless_faas::checkpoint::{Outcome, Request, Session, Sink, Target};
 use limitless_faas::handler::HandlerDef;
 use serde_json::value::RawValue;
 
@@ -42,12 +42,53 @@ impl Write for Saved {
     }
 }
 
-/// A session that goes on from `from` and saves into the returned buffer.
+impl Target for Saved {
+    fn seal(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Breaks off the first attempt to save, so that every state is written twice: what it is made of must still be there.
+struct Twice {
+    saved: Saved,
+    has_broken_off: bool,
+}
+
+impl Sink for Twice {
+    fn open(&mut self) -> io::Result<Box<dyn Target>> {
+        if self.has_broken_off { Ok(Box::new(self.saved.clone())) } else { Ok(Box::new(BreaksOff)) }
+    }
+
+    fn wants_again(&mut self, failed: &io::Error) -> bool {
+        let is_ours = failed.kind() == io::ErrorKind::BrokenPipe;
+        is_ours && !std::mem::replace(&mut self.has_broken_off, true)
+    }
+}
+
+struct BreaksOff;
+
+impl Write for BreaksOff {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Target for BreaksOff {
+    fn seal(self: Box<Self>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A session that goes on from `from` and saves into the returned buffer, at the second attempt.
 pub fn session(from: Option<Vec<u8>>) -> (Session, Saved) {
     let saved = Saved::default();
-    let sink = saved.clone();
+    let sink = Twice { saved: saved.clone(), has_broken_off: false };
     let from = from.map(|bytes| Box::new(io::Cursor::new(bytes)) as Box<dyn Read + Send>);
-    (Session::new(from, move || Ok(Box::new(sink) as Box<dyn Write + Send>)), saved)
+    (Session::with_sink(from, sink), saved)
 }
 
 /// Runs one invocation that is suspended at its `suspend_at`th hook, counted from 1; 0 lets it run to its end.

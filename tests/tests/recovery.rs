@@ -168,6 +168,30 @@ async fn a_store_that_is_full_or_away_is_an_error_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_state_that_the_store_breaks_off_is_offered_again() {
+    let mut config = Config::default();
+    config.env.insert("LIMITLESS_STORE_FAULTS".into(), "seed=7,fail=0.4".into());
+    let stage = Stage::set(SUBJECT, "bulky", limited(900, config)).await.unwrap();
+    let input = json!({ "mb": 2, "pauses": 6000 });
+    let (folded, entries) = stage.see_through("bulky", &input, "k", PATIENCE).await.unwrap();
+    let data = (0..2 * 131_072_u64).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    assert_eq!(result(&folded), json!(data.fold(6000_u64, |digest, word| digest.rotate_left(5) ^ word)));
+    // The name of a checkpoint ends with the number of attempts that came before. Without the second attempt all work since the
+    // checkpoint before would be lost.
+    let attempts: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            Kind::Suspended { saved: Some(saved), .. } | Kind::Checkpointed { saved } => {
+                saved.checkpoint.rsplit('-').next()
+            }
+            _ => None,
+        })
+        .collect();
+    assert!(attempts.iter().any(|before| *before != "0"), "{attempts:?}");
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_store_short_calls_work_and_long_ones_say_what_is_missing() {
     let config = Config { watchdog: false, ..Config::default() };
     let stage = Stage::set(SUBJECT, "squares", limited(400, config)).await.unwrap();

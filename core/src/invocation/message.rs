@@ -191,8 +191,12 @@ pub enum Command {
     Run(Box<Given>),
     /// Ask the handler's hook to tell that it was passed → [`Event::HookPassed`].
     Report,
-    /// Ask the handler's hook to save and stop.
-    Suspend,
+    /// Ask the handler's hook to save and stop. A store that does not take the state is offered it again until then; replaces
+    /// a time given before.
+    Suspend {
+        /// When to give up, µs since 1970.
+        offer_until_us: u64,
+    },
     /// The handler may record steps: the log has begun. Acknowledge a step only while the clock is before this.
     AllowSteps {
         /// The end of the lease.

@@ -46,6 +46,8 @@ const FIRST_REPORT_US: u64 = 5_000;
 const LONGEST_REPORT_US: u64 = 200_000;
 /// What answering takes, and a twentieth of the limit at most.
 const LAST_WORDS_US: u64 = 20_000;
+/// How long a store may refuse a checkpoint that only guards against a crash: the handler waits meanwhile.
+const INTERVAL_PATIENCE_US: u64 = 1_000_000;
 
 impl Invocation {
     pub(super) fn started_running(&mut self, now_us: u64, out: &mut Vec<Command>) {
@@ -78,8 +80,11 @@ impl Invocation {
     /// When to give up: at the deadline; where nothing can be saved a moment before it, so that there is time to say so.
     fn overdue_at_us(&self) -> u64 {
         let deadline_us = self.delivery.deadline_ms.saturating_mul(1000);
-        let moment_us = (self.delivery.driver.limit_ms * 50).min(LAST_WORDS_US);
-        if self.delivery.has_store { deadline_us } else { deadline_us.saturating_sub(moment_us) }
+        if self.delivery.has_store { deadline_us } else { deadline_us.saturating_sub(self.last_words_us()) }
+    }
+
+    fn last_words_us(&self) -> u64 {
+        (self.delivery.driver.limit_ms * 50).min(LAST_WORDS_US)
     }
 
     fn suspend_at_us(&self) -> u64 {
@@ -125,10 +130,10 @@ impl Invocation {
             self.pace.hook_gap(now_us.saturating_sub(asked_us));
         }
         if self.shall_stop() || now_us >= self.suspend_at_us() {
-            self.ask_to_suspend(Reason::Deadline, out);
+            self.ask_to_suspend(now_us, Reason::Deadline, out);
             self.begin_before_it_is_too_late(now_us, out);
         } else if now_us >= self.interval_at_us() {
-            self.ask_to_suspend(Reason::Interval, out);
+            self.ask_to_suspend(now_us, Reason::Interval, out);
         } else {
             self.ask_for_report(now_us, out);
             self.peek(now_us, out);
@@ -145,13 +150,18 @@ impl Invocation {
         }
     }
 
-    fn ask_to_suspend(&mut self, reason: Reason, out: &mut Vec<Command>) {
-        if self.running.asked_to_suspend.is_none() {
-            out.push(Command::Suspend);
+    fn ask_to_suspend(&mut self, now_us: u64, reason: Reason, out: &mut Vec<Command>) {
+        if matches!(self.running.asked_to_suspend, Some(asked) if asked == reason || asked == Reason::Deadline)
+        {
+            return;
         }
-        if self.running.asked_to_suspend != Some(Reason::Deadline) {
-            self.running.asked_to_suspend = Some(reason);
-        }
+        self.running.asked_to_suspend = Some(reason);
+        let last_us = self.delivery.deadline_ms.saturating_mul(1000).saturating_sub(self.last_words_us());
+        let offer_until_us = match reason {
+            Reason::Deadline => last_us,
+            Reason::Interval => last_us.min(now_us + self.pace.longest_hook_gap_us() + INTERVAL_PATIENCE_US),
+        };
+        out.push(Command::Suspend { offer_until_us });
     }
 
     fn ask_for_report(&mut self, now_us: u64, out: &mut Vec<Command>) {
@@ -208,10 +218,10 @@ impl Invocation {
         }
     }
 
-    pub(super) fn stopping(&mut self, _now_us: u64, out: &mut Vec<Command>) {
+    pub(super) fn stopping(&mut self, now_us: u64, out: &mut Vec<Command>) {
         self.running.is_stopping = true;
         if matches!(self.stage, Stage::Running) && self.shall_stop() {
-            self.ask_to_suspend(Reason::Deadline, out);
+            self.ask_to_suspend(now_us, Reason::Deadline, out);
         }
     }
 

@@ -5,13 +5,14 @@
 //! compression) is the store's matter.
 
 use std::fmt;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, BufWriter, Read};
 
 use bincode::config::{Configuration, Fixint, LittleEndian, NoLimit};
 use bincode::error::{DecodeError, EncodeError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::sink::Target;
 use crate::shape::{self, Shape};
 
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -60,11 +61,11 @@ pub fn type_fingerprint<T: DeserializeOwned>() -> u64 {
 
 /// Writes a state.
 pub(crate) struct StateWriter {
-    to: BufWriter<Box<dyn Write + Send>>,
+    to: BufWriter<Box<dyn Target>>,
 }
 
 impl StateWriter {
-    pub(crate) fn new(to: Box<dyn Write + Send>) -> StateWriter {
+    pub(crate) fn new(to: Box<dyn Target>) -> StateWriter {
         StateWriter { to: BufWriter::with_capacity(BUFFER_BYTES, to) }
     }
 
@@ -83,7 +84,7 @@ impl StateWriter {
 
     pub(crate) fn finish(mut self) -> std::io::Result<()> {
         self.raw(&END)?;
-        self.to.flush()
+        self.to.into_inner().map_err(std::io::IntoInnerError::into_error)?.seal()
     }
 }
 

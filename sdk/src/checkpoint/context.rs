@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use limitless_faas_core::log::Wake;
 
-use super::frame::{Parked, Save};
+use super::frame::{Due, Parked, Taken};
 use super::outcome::{Outcome, Point};
 use super::run::halt;
 use super::session::{Services, Session};
@@ -96,30 +96,29 @@ impl<S> Context<S> {
     ///
     /// Away from the deadline it costs one relaxed load.
     pub async fn checkpoint(&self, state: &S) {
-        if let Some(save) = self.due(state) {
-            match save.park().await {}
+        if let Some(taken) = self.due(state) {
+            match taken.park().await {}
         }
     }
 
     /// [`Context::checkpoint`] for handlers that are not async; near the deadline it unwinds the handler.
     pub fn blocking_checkpoint(&self, state: &S) {
-        if let Some(save) = self.due(state) {
-            save.suspend()
+        if let Some(taken) = self.due(state) {
+            taken.suspend()
         }
     }
 
     #[inline]
-    fn due(&self, state: &S) -> Option<Save> {
+    fn due(&self, state: &S) -> Option<Taken> {
         if self.session.flag().load(Ordering::Relaxed) == 0 { None } else { self.save(state) }
     }
 
     #[cold]
-    fn save(&self, state: &S) -> Option<Save> {
+    fn save(&self, state: &S) -> Option<Taken> {
         if !self.session.answer() {
             return None;
         }
-        let mut save = Save::open(self.session.clone(), Point::find(&[], STATE_POINT));
-        save.write(|to| (self.codec.write)(to, state));
-        Some(save)
+        let due = Due::new(self.session.clone(), Point::find(&[], STATE_POINT));
+        Some(due.save(&|save| save.write(|to| (self.codec.write)(to, state))))
     }
 }

@@ -113,12 +113,12 @@ impl Frame {
         }
     }
 
-    /// Answers a raised flag: a save to fill if the state is wanted.
+    /// Answers a raised flag: the checkpoint that is due, if the state is wanted.
     #[cold]
     #[inline(never)]
-    pub fn checkpoint(&self, number: u32) -> Option<Save> {
+    pub fn checkpoint(&self, number: u32) -> Option<Due> {
         let session = self.session.as_ref()?;
-        session.answer().then(|| Save::open(session.clone(), Point::find(self.handler.checkpoints, number)))
+        session.answer().then(|| Due::new(session.clone(), Point::find(self.handler.checkpoints, number)))
     }
 
     /// Whether this is a run that may have to save; an ordinary call never does.
@@ -144,25 +144,42 @@ impl From<Unreadable> for Outcome {
     }
 }
 
-/// A checkpoint being written. Errors are kept until the end, so that hooks stay short.
-pub struct Save {
+/// A checkpoint that is due.
+pub struct Due {
     session: Session,
     point: Point,
+}
+
+impl Due {
+    pub(crate) fn new(session: Session, point: Point) -> Due {
+        Due { session, point }
+    }
+
+    /// Saves what `put` puts. A store that fails may be offered it again, so `put` leaves the values where they are.
+    #[cold]
+    #[inline(never)]
+    pub fn save(self, put: &dyn Fn(&mut Save)) -> Taken {
+        let head = (self.point.number, self.point.label.clone());
+        let saved = self.session.save(&|target| {
+            let mut save = Save { to: Ok(StateWriter::new(target)) };
+            save.write(|to| to.raw(&head));
+            put(&mut save);
+            save.to.and_then(StateWriter::finish)
+        });
+        let outcome = match saved {
+            Ok(()) => Outcome::Suspended(self.point),
+            Err(source) => Outcome::SaveFailed { point: self.point, source },
+        };
+        Taken { session: self.session, outcome }
+    }
+}
+
+/// A checkpoint being written. Errors are kept until the end, so that hooks stay short.
+pub struct Save {
     to: std::io::Result<StateWriter>,
 }
 
 impl Save {
-    pub(crate) fn open(session: Session, point: Point) -> Save {
-        let opened = match session.take_sink() {
-            Some(sink) => sink().map(StateWriter::new),
-            None => Err(std::io::Error::other("this run has already saved its checkpoint")),
-        };
-        let mut save = Save { session, point, to: opened };
-        let head = (save.point.number, save.point.label.clone());
-        save.write(|to| to.raw(&head));
-        save
-    }
-
     pub(crate) fn write(&mut self, write: impl FnOnce(&mut StateWriter) -> std::io::Result<()>) {
         if let Ok(to) = &mut self.to
             && let Err(error) = write(to)
@@ -181,24 +198,23 @@ impl Save {
     pub fn put_operands<T: Keep + Copy>(&mut self, name: &'static str, operands: T) {
         self.put(name, &operands);
     }
+}
 
-    fn close(self) -> Outcome {
-        match self.to.and_then(StateWriter::finish) {
-            Ok(()) => Outcome::Suspended(self.point),
-            Err(source) => Outcome::SaveFailed { point: self.point, source },
-        }
-    }
+/// A checkpoint that was taken, or could not be: the handler ends here.
+pub struct Taken {
+    session: Session,
+    outcome: Outcome,
+}
 
-    /// Ends the checkpoint and unwinds the handler.
+impl Taken {
+    /// Unwinds the handler.
     pub fn suspend(self) -> ! {
-        let session = self.session.clone();
-        halt(&session, self.close())
+        halt(&self.session, self.outcome)
     }
 
-    /// Ends the checkpoint; the returned future never resolves, and the runtime drops the handler.
+    /// The returned future never resolves, and the runtime drops the handler.
     pub fn park(self) -> Parked {
-        let session = self.session.clone();
-        session.end(self.close());
+        self.session.end(self.outcome);
         Parked
     }
 }

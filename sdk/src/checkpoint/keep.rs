@@ -44,18 +44,7 @@ impl<T> Encoder<T> {
     /// Saves the binding's present value.
     #[cold]
     #[inline(never)]
-    #[allow(
-        clippy::needless_pass_by_value,
-        reason = "a reference would keep a number of a hot loop in memory"
-    )]
-    pub fn put(self, save: &mut Save, value: T) {
-        (self.put)(save, self.name, &value);
-    }
-
-    /// The same for a binding that something in the loop borrows.
-    #[cold]
-    #[inline(never)]
-    pub fn put_borrowed(self, save: &mut Save, value: &T) {
+    pub fn put(self, save: &mut Save, value: &T) {
         (self.put)(save, self.name, value);
     }
 

@@ -20,11 +20,12 @@ mod outcome;
 mod position;
 mod run;
 mod session;
+mod sink;
 mod state;
 
 pub use codec::{Incompatible, type_fingerprint};
 pub use context::Context;
-pub use frame::{Flag, Frame, Parked, Save, enter};
+pub use frame::{Due, Flag, Frame, Parked, Save, Taken, enter};
 pub use keep::{Encoder, Keep, Seen, keep, plain_cost, stride};
 
 pub use kinds::{Borrow, BorrowProbe, Owned, Owning, ViaBorrow, ViaOwned, require_owned};
@@ -36,6 +37,9 @@ pub use position::{
 };
 pub(crate) use session::Starting;
 pub use session::{Reports, Request, Services, Session};
+#[cfg(feature = "programs")]
+pub(crate) use sink::offer;
+pub use sink::{Sink, Target};
 pub use state::{Migrate, SavedState, State, StateCodec, older};
 
 /// Takes references and does nothing: a use that keeps a borrow alive up to here.

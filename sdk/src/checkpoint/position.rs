@@ -135,8 +135,8 @@ macro_rules! savable {
             /// Saves the position.
             #[cold]
             #[inline(never)]
-            pub fn put(self, save: &mut Save, name: &'static str) {
-                save.put(name, &self);
+            pub fn put(&self, save: &mut Save, name: &'static str) {
+                save.put(name, self);
             }
         }
     )+};

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::codec::StateReader;
 use super::outcome::Outcome;
+use super::sink::{Once, Sink, Target, offer};
 
 /// What the runtime gives to [`Context`](super::Context): recorded steps and the like.
 pub trait Services: Any + Send + Sync {}
@@ -38,8 +39,6 @@ pub struct Reports {
     pub latest: Option<Instant>,
 }
 
-type Sink = Box<dyn FnOnce() -> io::Result<Box<dyn Write + Send>> + Send>;
-
 /// One run of a handler: from the start or from a saved point, until it returns or suspends.
 ///
 /// Cheap to clone; the runtime holds one end, the handler's thread the other.
@@ -55,7 +54,7 @@ pub(crate) struct Inner {
     /// Wakes a workflow, which waits for its nodes rather than passing hooks.
     requested: Notify,
     from: Mutex<Option<StateReader>>,
-    sink: Mutex<Option<Sink>>,
+    sink: Mutex<Option<Box<dyn Sink>>>,
     reports: Mutex<Reports>,
     on_hook: OnceLock<Box<dyn Fn() + Send + Sync>>,
     services: OnceLock<Arc<dyn Services>>,
@@ -78,6 +77,11 @@ impl Session {
         from: Option<Box<dyn Read + Send>>,
         sink: impl FnOnce() -> io::Result<Box<dyn Write + Send>> + Send + 'static,
     ) -> Session {
+        Session::with_sink(from, Once(Some(sink)))
+    }
+
+    /// The same with a sink that says whether the state is offered again after a failure.
+    pub fn with_sink(from: Option<Box<dyn Read + Send>>, sink: impl Sink + 'static) -> Session {
         let inner = Inner {
             flag: AtomicU8::new(0),
             has_passed_a_hook: AtomicBool::new(false),
@@ -150,8 +154,16 @@ impl Session {
         lock(&self.inner.from).take()
     }
 
-    pub(crate) fn take_sink(&self) -> Option<Sink> {
+    pub(crate) fn take_sink(&self) -> Option<Box<dyn Sink>> {
         lock(&self.inner.sink).take()
+    }
+
+    /// Saves what `write` writes, as often as the sink wants it after a failure.
+    pub(crate) fn save(&self, write: &dyn Fn(Box<dyn Target>) -> io::Result<()>) -> io::Result<()> {
+        let taken = || io::Error::other("this run has already saved its checkpoint");
+        let mut sink = self.take_sink().ok_or_else(taken)?;
+        let first = sink.open()?;
+        offer(sink.as_mut(), first, write)
     }
 
     /// Answers what was asked: true if the hook shall save and suspend.

@@ -166,7 +166,7 @@ impl Drive {
             Command::Create { number, entry, wait_ms } => self.create(number, *entry, wait_ms),
             Command::Run(given) => self.start(*given),
             Command::Report => self.with_run(Run::report),
-            Command::Suspend => self.with_run(Run::suspend),
+            Command::Suspend { offer_until_us } => self.with_run(|run| run.suspend(offer_until_us)),
             Command::AllowSteps { lease_until_ms } => self.steps.allow(lease_until_ms),
             Command::Abandon => self.abandon(),
             Command::StoreOutput(json) => self.store_output(json),

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
+use limitless_faas_core::log::Saved;
 use limitless_faas_core::{Advice, Code, ExecutionId, Failure, Nonce};
 use limitless_faas_store::Log;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 
-use super::saving::{Saving, Target};
+use super::saving::{Saving, store_error};
 use super::state::{Envelope, State};
 use super::{Steps, no_store};
 use crate::checkpoint::{Outcome, Request, Session};
@@ -43,6 +44,10 @@ struct Inner {
     abandoned: Notify,
     /// When the hook began to save.
     saving_since: std::sync::Mutex<Option<Instant>>,
+    /// Until when a store that fails is offered the state again, µs since 1970.
+    offer_until_us: AtomicU64,
+    /// What the hook saved.
+    saved: std::sync::Mutex<Option<(Saved, Option<Envelope>)>>,
 }
 
 /// Counts the checkpoints of this process, so that no two blobs share a name.
@@ -69,6 +74,8 @@ impl Run {
             is_abandoned: AtomicBool::new(false),
             abandoned: Notify::new(),
             saving_since: std::sync::Mutex::default(),
+            offer_until_us: AtomicU64::new(0),
+            saved: std::sync::Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -79,7 +86,8 @@ impl Run {
     }
 
     /// Asks the hook to save and suspend.
-    pub(super) fn suspend(&self) {
+    pub(super) fn suspend(&self, offer_until_us: u64) {
+        self.inner.offer_until_us.store(offer_until_us, Ordering::Relaxed);
         self.ask(Request::Suspend);
     }
 
@@ -129,21 +137,20 @@ impl Run {
             return;
         }
         let _told = ToldOnPanic(&self);
-        let saving = Saving::new(self.header(epoch), self.inner.log.clone(), runtime.clone());
-        let session = self.session(state, &saving, steps.clone());
+        let saving = Saving::new(self.clone(), self.header(epoch), self.inner.log.clone(), runtime.clone());
+        let session = self.session(state, saving, steps.clone());
         let outcome = match RawValue::from_string(input) {
             Ok(input) => self.run(&session, &input),
             Err(error) => Outcome::BadInput { message: error.to_string() },
         };
         let is_first_hook = !session.has_passed_a_hook();
-        let (event, envelope) = self.event(outcome, saving, &steps, is_first_hook);
+        let (event, envelope) = self.event(outcome, &steps, is_first_hook);
         self.tell(event, envelope);
     }
 
-    fn session(&self, state: Option<State>, saving: &Saving, steps: Arc<Steps>) -> Session {
-        let (run, target) = (self.clone(), saving.target());
+    fn session(&self, state: Option<State>, saving: Saving, steps: Arc<Steps>) -> Session {
         let from = state.map(|state| Box::new(state) as Box<dyn std::io::Read + Send>);
-        let session = Session::new(from, move || run.open(target)).with_services(steps);
+        let session = Session::with_sink(from, saving).with_services(steps);
         let reporting = self.clone();
         let session = session.with_on_hook(move || reporting.tell(Event::HookPassed, None));
         session.notice_first_hook();
@@ -155,13 +162,26 @@ impl Run {
         session
     }
 
-    /// The hook wants to save.
-    fn open(&self, target: Target) -> std::io::Result<Box<dyn std::io::Write + Send>> {
+    /// The hook wants to save, if there is any use in that.
+    pub(super) fn begins_to_save(&self) -> std::io::Result<()> {
         if self.inner.is_abandoned.load(Ordering::Relaxed) {
             return Err(std::io::Error::other("this invocation no longer drives the execution"));
         }
-        *lock(&self.inner.saving_since) = Some(Instant::now());
-        Ok(Box::new(target))
+        // A store that wants several attempts costs all of them.
+        lock(&self.inner.saving_since).get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Until when the store is offered the state, µs since 1970.
+    pub(super) fn offer_until_us(&self) -> u64 {
+        self.inner.offer_until_us.load(Ordering::Relaxed)
+    }
+
+    /// The state is durable, or stands in what the log entry will hold.
+    pub(super) fn has_saved(&self, mut saved: Saved, envelope: Option<Envelope>) {
+        let since = lock(&self.inner.saving_since).unwrap_or_else(Instant::now);
+        saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        *lock(&self.inner.saved) = Some((saved, envelope));
     }
 
     fn run(&self, session: &Session, input: &RawValue) -> Outcome {
@@ -199,13 +219,7 @@ impl Run {
         )
     }
 
-    fn event(
-        &self,
-        outcome: Outcome,
-        saving: Saving,
-        steps: &Steps,
-        is_first_hook: bool,
-    ) -> (Event, Option<Envelope>) {
+    fn event(&self, outcome: Outcome, steps: &Steps, is_first_hook: bool) -> (Event, Option<Envelope>) {
         // What went wrong with a step counts, whatever the handler made of the error.
         if let Some(failure) = steps.take_fatal() {
             let finished = if failure.code.advice() == Advice::Retry {
@@ -221,7 +235,7 @@ impl Run {
             Outcome::Returned(Ok(json)) => Event::Finished(Finished::Returned(json.get().to_owned())),
             Outcome::Returned(Err(error)) => failed(Code::Application, error.message),
             Outcome::Suspended(point) => {
-                return self.finish(saving, steps, &point.to_string(), is_first_hook);
+                return self.suspended(steps, &point.to_string(), is_first_hook);
             }
             Outcome::Panicked { message } => {
                 failed(Code::Panicked, format!("the handler panicked: {message}"))
@@ -240,33 +254,24 @@ impl Run {
         (event, None)
     }
 
-    /// The handler has stopped; its state becomes durable.
-    fn finish(
-        &self,
-        saving: Saving,
-        steps: &Steps,
-        site: &str,
-        is_first_hook: bool,
-    ) -> (Event, Option<Envelope>) {
+    /// The handler has stopped, and its state is saved.
+    fn suspended(&self, steps: &Steps, site: &str, is_first_hook: bool) -> (Event, Option<Envelope>) {
         if self.inner.log.is_none() {
             return (Event::SaveFailed(no_store()), None);
         }
-        let since = lock(&self.inner.saving_since).unwrap_or_else(Instant::now);
-        match saving.finish() {
-            Ok((mut saved, envelope)) => {
-                saved.steps = steps.length();
-                saved.ahead = steps.ahead();
-                saved.is_first_hook = is_first_hook;
-                if let Some(measure) = steps.take_measure() {
-                    saved.state = measure.progress;
-                    saved.bytes += measure.moved_bytes;
-                }
-                site.clone_into(&mut saved.site);
-                saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-                (Event::Suspended(Snapshot { saved }), envelope)
-            }
-            Err(failure) => (Event::SaveFailed(failure), None),
+        let Some((mut saved, envelope)) = lock(&self.inner.saved).take() else {
+            let failure = Failure::new(Code::SaveFailed, format!("the state at {site} was not sealed"));
+            return (Event::SaveFailed(failure), None);
+        };
+        saved.steps = steps.length();
+        saved.ahead = steps.ahead();
+        saved.is_first_hook = is_first_hook;
+        if let Some(measure) = steps.take_measure() {
+            saved.state = measure.progress;
+            saved.bytes += measure.moved_bytes;
         }
+        site.clone_into(&mut saved.site);
+        (Event::Suspended(Snapshot { saved }), envelope)
     }
 
     fn tell(&self, event: Event, envelope: Option<Envelope>) {
@@ -292,7 +297,7 @@ impl Drop for ToldOnPanic<'_> {
 
 /// A store that does not take the state is worth another try; a state that can't be encoded is not.
 fn save_failure(site: &str, source: &std::io::Error) -> Failure {
-    match source.get_ref().and_then(|inner| inner.downcast_ref::<limitless_faas_store::StoreError>()) {
+    match store_error(source) {
         Some(error) => limitless_faas_store::log::failure(error),
         None => Failure::new(Code::SaveFailed, format!("the state at {site} can't be saved: {source}")),
     }

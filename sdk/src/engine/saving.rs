@@ -1,29 +1,30 @@
 //! Where the hook's bytes go: memory while they are few, a blob of the store when they are many.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use limitless_faas_core::Advice;
 use limitless_faas_core::checkpoint::{Header, Preamble};
+use limitless_faas_core::key;
 use limitless_faas_core::log::{INLINE_LIMIT, Saved};
-use limitless_faas_core::{Code, Failure, key};
 use limitless_faas_store::pieces::PiecesWriter;
 use limitless_faas_store::{BlobWriter, EnvelopeOptions, EnvelopeWriter, Key, Log, Sealed, StoreError};
 use tokio::runtime::Handle;
 
-use super::handler::lock;
+use super::handler::Run;
 use super::state::{Envelope, to_hex};
-use super::{no_store, pieces};
+use super::{no_store, now_us, pieces};
+use crate::checkpoint::{Sink, Target};
 
-/// An envelope up to this length is held in memory: it can be written again where the store fails once.
+/// An envelope up to this length is held in memory; longer ones stream into a blob.
 const HELD_BYTES: usize = 1 << 20;
-/// How often such an envelope is offered to a store that fails, and how long it is given between.
-const ATTEMPTS: u32 = 5;
+/// How long a store that failed is given before the state is offered again: so long at first, and longer each time.
 const BETWEEN: Duration = Duration::from_millis(20);
+const LONGEST_BETWEEN: Duration = Duration::from_millis(500);
 
-/// One checkpoint on its way into the store.
+/// Takes the state of one run: seals it in an envelope and stores that, and does so again where the store fails.
 pub(super) struct Saving {
-    writer: Arc<Mutex<Option<EnvelopeWriter<Out>>>>,
+    run: Run,
     place: Place,
 }
 
@@ -33,10 +34,16 @@ struct Place {
     header: Header,
     log: Option<Log>,
     runtime: Handle,
+    /// How often the state was offered before; each attempt has a blob of its own.
+    attempt: u32,
 }
 
-/// The end that the hook writes into.
-pub(super) struct Target(Arc<Mutex<Option<EnvelopeWriter<Out>>>>);
+/// One attempt: the end that the hook writes into.
+struct Attempt {
+    writer: EnvelopeWriter<Out>,
+    run: Run,
+    place: Place,
+}
 
 /// Where the envelope goes.
 enum Out {
@@ -47,26 +54,47 @@ enum Out {
 }
 
 impl Saving {
-    pub(super) fn new(header: Header, log: Option<Log>, runtime: Handle) -> Self {
-        let place = Place { header, log, runtime };
+    pub(super) fn new(run: Run, header: Header, log: Option<Log>, runtime: Handle) -> Self {
+        Self { run, place: Place { header, log, runtime, attempt: 0 } }
+    }
+}
+
+impl Sink for Saving {
+    fn open(&mut self) -> io::Result<Box<dyn Target>> {
+        self.run.begins_to_save()?;
+        let place = self.place.clone();
+        self.place.attempt += 1;
         let out = Out::Held(Vec::new(), Box::new(place.clone()));
         let writer = EnvelopeWriter::new(out, place.header.clone(), EnvelopeOptions::default());
-        Self { writer: Arc::new(Mutex::new(Some(writer))), place }
+        Ok(Box::new(Attempt { writer, run: self.run.clone(), place }))
     }
 
-    pub(super) fn target(&self) -> Target {
-        Target(self.writer.clone())
+    fn wants_again(&mut self, failed: &io::Error) -> bool {
+        let helps = |error| limitless_faas_store::log::failure(error).code.advice() == Advice::Retry;
+        if !store_error(failed).is_some_and(helps) {
+            return false;
+        }
+        let wait = (BETWEEN * self.place.attempt).min(LONGEST_BETWEEN);
+        let again_us = now_us().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        if again_us >= self.run.offer_until_us() {
+            return false;
+        }
+        std::thread::sleep(wait);
+        self.run.begins_to_save().is_ok()
     }
+}
 
-    /// Seals the envelope and makes it durable. A small one is for the log entry itself, and durable with it.
-    ///
-    /// # Errors
-    /// [`Code::StoreAway`] where another try may help.
-    pub(super) fn finish(self) -> Result<(Saved, Option<Envelope>), Failure> {
-        let gone = || Failure::new(Code::SaveFailed, "the checkpoint was already taken");
-        let writer = lock(&self.writer).take().ok_or_else(gone)?;
-        let (out, sealed) = writer.finish().map_err(|error| io_failure(&error))?;
+/// The store's own error, where it was one that failed.
+pub(super) fn store_error(error: &io::Error) -> Option<&StoreError> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+impl Target for Attempt {
+    /// A small envelope is for the log entry itself, and durable with it.
+    fn seal(self: Box<Self>) -> io::Result<()> {
+        let (out, sealed) = self.writer.finish()?;
         let mut saved = described(&sealed);
+        let mut held = None;
         match out {
             Out::Held(bytes, _) => {
                 if sealed.envelope_len <= INLINE_LIMIT {
@@ -74,20 +102,20 @@ impl Saving {
                 } else {
                     saved.checkpoint = self.place.store(&bytes)?;
                 }
-                Ok((saved, Some(Envelope { hash: sealed.hash, bytes })))
+                held = Some(Envelope { hash: sealed.hash, bytes });
             }
             Out::Blob(blob, name) => {
-                blob.finish().map_err(|error| limitless_faas_store::log::failure(&error))?;
+                blob.finish()?;
                 saved.checkpoint = name;
-                Ok((saved, None))
             }
             Out::Pieces(pieces, name) => {
-                let written = pieces.finish().map_err(|error| limitless_faas_store::log::failure(&error))?;
+                let written = pieces.finish()?;
                 pieces::remember(&self.place.header.execution, &written.manifest);
                 saved.checkpoint = name;
-                Ok((saved, None))
             }
         }
+        self.run.has_saved(saved, held);
+        Ok(())
     }
 }
 
@@ -101,33 +129,34 @@ fn described(sealed: &Sealed) -> Saved {
 }
 
 impl Place {
-    fn name(&self, attempt: u32) -> String {
-        key::checkpoint_name(self.header.epoch, self.header.nonce, self.header.sequence, attempt)
+    fn name(&self) -> String {
+        key::checkpoint_name(self.header.epoch, self.header.nonce, self.header.sequence, self.attempt)
     }
 
-    fn begin(&self, attempt: u32) -> Result<(Box<dyn BlobWriter>, String), StoreError> {
+    fn begin(&self) -> Result<(Box<dyn BlobWriter>, String), StoreError> {
         let missing = || StoreError::new(limitless_faas_store::StoreErrorKind::Terminal, no_store().message);
         let log = self.log.as_ref().ok_or_else(missing)?;
-        let name = self.name(attempt);
+        let name = self.name();
         let key = Key::new(&key::checkpoint(log.id(), &name))?;
         Ok((self.wait(log.store().write_blob(&key))?, name))
     }
 
     /// Where a large envelope goes that begins with `held`.
-    fn begin_large(&self, held: &[u8]) -> Result<Out, StoreError> {
+    fn begin_large(&self, held: &[u8]) -> io::Result<Out> {
         let Some(log) = self.log.as_ref().filter(|log| log.store().is_remote()) else {
-            let (mut blob, name) = self.begin(0)?;
-            blob.write_all(held).map_err(|error| temporary(&error))?;
+            let (mut blob, name) = self.begin()?;
+            blob.write_all(held)?;
             return Ok(Out::Blob(blob, name));
         };
-        let name = self.name(0);
-        let key = Key::new(&key::checkpoint(log.id(), &name))?;
+        let name = self.name();
+        let key = Key::new(&key::checkpoint(log.id(), &name)).map_err(StoreError::from)?;
         let base = pieces::base(log.id());
         let mut pieces = self.wait(pieces::of(log)?.write(&key, base.as_ref()))?;
         // The head's length varies; what follows it is cut as it was the last time.
         let (head, state) = held.split_at(head_len(held));
-        let begun = pieces.write_all(head).and_then(|()| pieces.cut()).and_then(|()| pieces.write_all(state));
-        begun.map_err(|error| temporary(&error))?;
+        pieces.write_all(head)?;
+        pieces.cut()?;
+        pieces.write_all(state)?;
         Ok(Out::Pieces(Box::new(pieces), name))
     }
 
@@ -140,24 +169,12 @@ impl Place {
         begun.unwrap_or_else(|_| Err(StoreError::unknown_outcome("beginning a checkpoint was interrupted")))
     }
 
-    /// Stores a held envelope; it is still there to be sent again where the store fails.
-    fn store(&self, bytes: &[u8]) -> Result<String, Failure> {
-        let mut attempt = 0;
-        loop {
-            let stored = self.begin(attempt).and_then(|(mut blob, name)| {
-                blob.write_all(bytes).map_err(|error| temporary(&error))?;
-                blob.finish()?;
-                Ok(name)
-            });
-            attempt += 1;
-            match stored {
-                Ok(name) => return Ok(name),
-                Err(error) if error.is_retryable() && attempt < ATTEMPTS => {
-                    std::thread::sleep(BETWEEN * attempt);
-                }
-                Err(error) => return Err(limitless_faas_store::log::failure(&error)),
-            }
-        }
+    /// Stores an envelope that was held.
+    fn store(&self, bytes: &[u8]) -> io::Result<String> {
+        let (mut blob, name) = self.begin()?;
+        blob.write_all(bytes)?;
+        blob.finish()?;
+        Ok(name)
     }
 }
 
@@ -182,12 +199,13 @@ impl Write for Out {
     }
 }
 
-impl Write for Target {
+impl Write for Attempt {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut *lock(&self.0) {
-            Some(writer) => writer.write(bytes),
-            None => Err(io::Error::other("the checkpoint was already taken")),
-        }
+        self.writer.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -199,15 +217,4 @@ impl Write for Target {
 fn head_len(envelope: &[u8]) -> usize {
     let preamble = envelope.first_chunk().and_then(|bytes| Preamble::from_bytes(bytes).ok());
     preamble.map_or(0, |preamble| Preamble::LEN + preamble.header_len as usize).min(envelope.len())
-}
-
-fn temporary(error: &io::Error) -> StoreError {
-    StoreError::unknown_outcome(error.to_string())
-}
-
-fn io_failure(error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>()) {
-        Some(error) => limitless_faas_store::log::failure(error),
-        None => Failure::new(Code::SaveFailed, format!("the state can't be saved: {error}")),
-    }
 }

@@ -26,7 +26,7 @@ use super::prepared::{self, Prepared};
 use super::spec::{Launch, Status};
 use super::tools::{ABORTED, FAILED, Tools};
 use super::{Declared, executable, is_json};
-use crate::checkpoint::{ApplicationError, Outcome, Point, Request, Session};
+use crate::checkpoint::{ApplicationError, Outcome, Point, Request, Session, Sink, Target, offer};
 use crate::engine::{Place, Steps};
 
 /// What the first image is expected to cost, before one was measured: DMTCP's own pauses, and so many bytes a second.
@@ -238,10 +238,12 @@ impl<'a> Runner<'a> {
     async fn yield_now(mut self) -> Result<Outcome, Stopped> {
         let point = Point { number: 0, line: 0, label: format!("an image of program {}", self.name()) };
         let began = Instant::now();
-        let sink = match self.session.take_sink().map(|open| open()) {
-            Some(Ok(sink)) => sink,
-            Some(Err(source)) => return Ok(Outcome::SaveFailed { point, source }),
-            None => return Err(Stopped::Failed("the program was asked to yield twice".to_owned())),
+        let Some(mut sink) = self.session.take_sink() else {
+            return Err(Stopped::Failed("the program was asked to yield twice".to_owned()));
+        };
+        let target = match sink.open() {
+            Ok(target) => target,
+            Err(source) => return Ok(Outcome::SaveFailed { point, source }),
         };
         if let Some(status) = self.disconnected().await? {
             return self.finished(status).await;
@@ -268,7 +270,7 @@ impl<'a> Runner<'a> {
         let found = image::look(&self.paths.of_generation())
             .map_err(|error| Stopped::unable("the images can't be read", &error))?;
         match (found, status) {
-            (Found::Complete(_, header), _) => self.save(header, began, sink, point).await,
+            (Found::Complete(_, header), _) => self.save(header, began, (sink, target), point).await,
             (Found::Nothing, Status::Code(code)) if code != FAILED => self.finished(status).await,
             (Found::Nothing, _) => Err(self.unsaved("it wrote no image").await),
             (Found::Partial(why), _) => Err(self.unsaved(&why).await),
@@ -303,7 +305,7 @@ impl<'a> Runner<'a> {
         mut self,
         header: image::Header,
         began: Instant,
-        mut sink: Box<dyn Write + Send>,
+        (mut sink, target): (Box<dyn Sink>, Box<dyn Target>),
         point: Point,
     ) -> Result<Outcome, Stopped> {
         let ran_ms = self.ran_ms();
@@ -330,10 +332,13 @@ impl<'a> Runner<'a> {
         manifest.cost_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         // A program that was given no time to run has not moved, however its image differs.
         self.steps.measured(format!("ran for {} tenths of a second", ran_ms / 100), moved_bytes);
-        let written =
-            serde_json::to_vec(&manifest).map_err(io::Error::from).and_then(|json| sink.write_all(&json));
+        let written = serde_json::to_vec(&manifest).map_err(io::Error::from);
+        let write = |json: Vec<u8>| {
+            offer(sink.as_mut(), target, &|mut target| target.write_all(&json).and_then(|()| target.seal()))
+        };
+        let written = written.and_then(write);
         self.paths.remove();
-        Ok(match written.and_then(|()| sink.flush()) {
+        Ok(match written {
             Ok(()) => Outcome::Suspended(point),
             Err(source) => Outcome::SaveFailed { point, source },
         })
