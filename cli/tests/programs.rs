@@ -208,7 +208,7 @@ fn sweep(runs: u32) {
     }
     let folder = Folder::new(
         "[[program]]\nname = \"ends\"\ncommand = \"/usr/bin/python3\"\nargs = [\"ends.py\", \"{input.ms}\", \"{input.mark}\"]\n\
-         files = [\"ends.py\"]\nmargin = \"1s\"\n",
+         files = [\"ends.py\"]\nmargin = \"2s\"\n",
     );
     let program = "import sys, time\nend = time.monotonic() + int(sys.argv[1]) / 1000\nwhile time.monotonic() < end: pass\n\
                    open(sys.argv[2], 'a').write('end\\n')\nprint(1)\n";
@@ -220,7 +220,7 @@ fn sweep(runs: u32) {
         let ms = 850 + 300 * run / runs;
         let input = json!({ "ms": ms, "mark": mark }).to_string();
         let report =
-            folder.run(&["run", "ends", "--input", &input, "--time-limit", "2s", "--json"]).expect(0).json();
+            folder.run(&["run", "ends", "--input", &input, "--time-limit", "3s", "--json"]).expect(0).json();
         assert_eq!(report["result"], json!(1), "{ms} ms: {report}");
         assert_eq!(fs::read_to_string(&mark).unwrap(), "end\n", "{ms} ms: {report}");
         yielded += u32::from(invocations(&report).len() > 1);

@@ -114,12 +114,13 @@ impl Paths {
         [self.work.with_extension("lock"), self.images.with_extension("lock")]
     }
 
-    /// Makes the folders anew, empty, on whatever host this is.
+    /// Makes the folders anew, empty, on whatever host this is; that of this generation's images too, which is looked into whenever the
+    /// program ends.
     pub(super) fn renew(&self) -> io::Result<()> {
         for folder in [&self.work, &self.images] {
             renew(folder)?;
         }
-        Ok(())
+        fs::create_dir(self.of_generation())
     }
 
     /// The folder of this generation's images.

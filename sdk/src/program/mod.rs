@@ -18,6 +18,7 @@
 
 mod connections;
 mod control;
+mod environment;
 mod executable;
 mod folders;
 mod image;

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -25,9 +24,9 @@ use super::output::{self, MOST_BYTES, Stream, To};
 use super::prepared::{self, Prepared};
 use super::spec::{Launch, Status};
 use super::tools::{ABORTED, FAILED, Tools};
-use super::{Declared, executable, is_json};
+use super::{Declared, environment, executable, is_json};
 use crate::checkpoint::{ApplicationError, Outcome, Point, Request, Session, Sink, Target, offer};
-use crate::engine::{Place, Steps};
+use crate::engine::{Place, Steps, note};
 
 /// What the first image is expected to cost, before one was measured: DMTCP's own pauses, and so many bytes a second.
 const FIRST_SAVE_US: u64 = 450_000;
@@ -67,6 +66,11 @@ pub(crate) async fn run(session: &Session, declared: &'static Declared, input: &
         Err(Stopped::BadInput(message)) => Outcome::BadInput { message },
         Err(Stopped::Unable(failure)) => {
             let message = failure.message.clone();
+            // The invocation may well try again, and succeed.
+            note(&format!(
+                "program `{}` goes on from its last image, or from its start: {message}",
+                declared.program.name.as_str()
+            ));
             steps.fail(failure);
             failed(message)
         }
@@ -126,7 +130,7 @@ impl<'a> Runner<'a> {
             (Some(before), Some(reader)) => again(&tools, &private, &paths, before, reader)?,
             _ => first(&tools, declared, &private, &paths, &input)?,
         };
-        let env = environment(declared, &paths.work);
+        let env = environment::of(declared, &paths.work);
         let coordinator = tools.coordinator(&private);
         let launch =
             Launch { coordinator, program, args, env, folder: paths.work.to_string_lossy().into_owned() };
@@ -519,20 +523,6 @@ fn again(
     let images = prepared::move_images(private, &before.paths)
         .map_err(|error| Stopped::unable("the images can't be put where they were written", &error))?;
     Ok(tools.restart(private, &paths.of_generation(), &images))
-}
-
-/// What the program, and DMTCP around it, finds in its environment: nothing of the function's own.
-fn environment(declared: &Declared, work: &Path) -> Vec<(String, String)> {
-    let inherited = ["PATH", "HOME", "LANG", "TMPDIR"];
-    let inherited =
-        inherited.into_iter().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)));
-    let mut env: BTreeMap<String, String> = inherited.collect();
-    env.entry("HOME".to_owned()).or_insert_with(|| work.to_string_lossy().into_owned());
-    // After a restart the kernel would write to where an older thread had its restartable sequences.
-    env.insert("GLIBC_TUNABLES".to_owned(), "glibc.pthread.rseq=0".to_owned());
-    env.extend(declared.program.env.clone());
-    env.insert("DMTCP_FAIL_RC".to_owned(), FAILED.to_string());
-    env.into_iter().collect()
 }
 
 fn streams(
