@@ -59,7 +59,7 @@ fn a_hundred_megabytes_in_c_move_once() {
     if !dmtcp::is_installed() {
         return;
     }
-    let report = runs_alike("state", r#"{"rounds": 600}"#, "5s", &["./state", "600"]);
+    let report = runs_alike("state", r#"{"rounds": 1000}"#, "10s", &["./state", "1000"]);
     let bytes: Vec<u64> = invocations(&report)
         .iter()
         .flat_map(|one| one["checkpoints"].as_array().unwrap())

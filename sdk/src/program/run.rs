@@ -4,7 +4,6 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
