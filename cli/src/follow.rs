@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use limitless_faas_core::log::LogError;
+use limitless_faas_core::node::NodeEvent;
 use limitless_faas_core::{Advice, ExecutionId, Failure};
 use limitless_faas_local::{Event, EventKind};
 use tokio::sync::broadcast::Receiver;
@@ -35,6 +36,8 @@ pub trait Watcher {
     fn printed(&mut self, line: &str);
     /// We did something, or something happened that no invocation shows.
     fn noted(&mut self, text: &str);
+    /// Something happened to a node of a workflow.
+    fn node(&mut self, event: &NodeEvent);
 }
 
 /// What is known of the execution.
@@ -44,6 +47,8 @@ pub struct Seen {
     pub history: Option<History>,
     /// The platform's side, where it is ours.
     pub deliveries: Option<Deliveries>,
+    /// What happened to its nodes, where it is a workflow that tells.
+    pub nodes: Vec<NodeEvent>,
 }
 
 /// The platform's events, where it is ours.
@@ -101,7 +106,7 @@ impl<'a> Follow<'a> {
             ask,
             view,
             patience: Patience::default(),
-            seen: Seen { history: None, deliveries },
+            seen: Seen { history: None, deliveries, nodes: Vec::new() },
             quiet_since_ms,
             attempts: 0,
             awaits_delivery: false,
@@ -306,6 +311,11 @@ impl<'a> Follow<'a> {
 
     fn heard(&mut self, event: &Event, watcher: &mut dyn Watcher) -> Result<()> {
         if let EventKind::Log { line, .. } = &event.kind {
+            if let Some(node) = NodeEvent::in_line(line) {
+                watcher.node(&node);
+                self.seen.nodes.push(node);
+                return Ok(());
+            }
             watcher.printed(line);
         } else if event.function != self.ask.handler() {
             // A node in another wrap: the platform is not quiet, and that is all.

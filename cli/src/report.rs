@@ -2,6 +2,7 @@
 
 use limitless_faas_core::Failure;
 use limitless_faas_core::log::{Phase, Status};
+use limitless_faas_planner::explain::ran::Ran;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -79,6 +80,9 @@ pub struct Report {
     pub result: Option<Box<RawValue>>,
     pub error: Option<Value>,
     pub invocations: Vec<Shown>,
+    /// When the nodes of a workflow ran, where that was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<Ran>,
     /// How many checkpoints were saved, and their bytes in all.
     pub checkpoints: Value,
     pub timings: Timings,
@@ -135,6 +139,7 @@ impl Report {
             },
             platform: deliveries.map(|deliveries| deliveries.counts),
             invocations,
+            nodes: Vec::new(),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! A workflow as a graph: handler calls, and the data and order between them. Known before anything runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -151,7 +151,7 @@ impl Graph {
     ///
     /// Nodes are called after their handler, with `#2`, `#3`… where a handler is called more than once.
     pub fn from_stages<S: AsRef<str>>(name: &str, stages: &[Vec<S>]) -> Self {
-        let mut seen = std::collections::BTreeMap::<&str, u32>::new();
+        let mut seen = BTreeMap::<&str, u32>::new();
         let mut graph = Self::empty(name);
         let mut before: Vec<String> = Vec::new();
         for stage in stages {
@@ -190,6 +190,28 @@ impl Graph {
         self.edges.extend(after[1..].iter().map(|to| Edge::data(last, to)));
     }
 
+    /// The graph with each `map` of known width as so many nodes side by side: `audit[0]`, `audit[1]`…
+    #[must_use]
+    pub fn widened(&self, widths: &BTreeMap<String, u32>) -> Self {
+        let mut wide = Self::empty(&self.name);
+        let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for node in &self.nodes {
+            let width = widths.get(&node.name).copied().filter(|width| node.is_many && *width > 0);
+            let calls = |width| (0..width).map(|at| format!("{}[{at}]", node.name)).collect();
+            let here: Vec<String> = width.map_or_else(|| vec![node.name.clone()], calls);
+            let is_many = node.is_many && width.is_none();
+            wide.nodes.extend(here.iter().map(|name| Node { name: name.clone(), is_many, ..node.clone() }));
+            names.insert(&node.name, here);
+        }
+        for edge in &self.edges {
+            let (Some(from), Some(to)) = (names.get(&*edge.from), names.get(&*edge.to)) else { continue };
+            let known = wide.edges.len();
+            wide.join(from, to);
+            wide.edges[known..].iter_mut().for_each(|one| one.kind = edge.kind);
+        }
+        wide
+    }
+
     /// Checks everything but cycles, which need an algorithm: see the planner's `stages`.
     ///
     /// # Errors
@@ -226,6 +248,15 @@ impl Node {
     }
 }
 
+/// The node of the graph that a call belongs to, and which of its calls it is where it is one of a `map`: `audit` and 3
+/// of `audit[3]`.
+pub fn call_of(name: &str) -> (&str, Option<u32>) {
+    let Some((node, index)) = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')) else {
+        return (name, None);
+    };
+    index.parse().map_or((name, None), |index| (node, Some(index)))
+}
+
 impl Edge {
     /// `to` uses the result of `from`.
     pub fn data(from: &str, to: &str) -> Self {
@@ -241,5 +272,33 @@ impl Edge {
                 missing: missing.clone(),
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_known_width_is_so_many_nodes() {
+        let mut graph = Graph::from_stages("audit", &[vec!["read"], vec!["check"], vec!["sum"]]);
+        graph.nodes[1].is_many = true;
+        graph.edges[0].kind = EdgeKind::Order;
+        let wide = graph.widened(&BTreeMap::from([("check".to_owned(), 3), ("read".to_owned(), 9)]));
+        wide.check().unwrap();
+        let names: Vec<_> = wide.nodes.iter().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["read", "check[0]", "check[1]", "check[2]", "sum"]);
+        assert!(wide.nodes.iter().all(|node| !node.is_many));
+        assert_eq!(wide.edges.len(), 6);
+        assert_eq!(wide.edges[2], Edge { kind: EdgeKind::Order, ..Edge::data("read", "check[2]") });
+        assert_eq!(wide.edges[5], Edge::data("check[2]", "sum"));
+        assert_eq!(graph.widened(&BTreeMap::new()), graph);
+    }
+
+    #[test]
+    fn a_call_belongs_to_its_node() {
+        assert_eq!(call_of("audit[3]"), ("audit", Some(3)));
+        assert_eq!(call_of("audit#2"), ("audit#2", None));
+        assert_eq!(call_of("odd[name]"), ("odd[name]", None));
     }
 }

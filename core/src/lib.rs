@@ -17,6 +17,7 @@ pub mod invocation;
 pub mod key;
 pub mod log;
 pub mod manifest;
+pub mod node;
 pub mod pace;
 pub mod placement;
 pub mod plan;

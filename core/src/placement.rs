@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, call_of};
 use crate::plan::{Plan, Share, Start};
 
 /// Where the nodes of one workflow run. A node that is not named runs on a thread of the entry wrap.
@@ -47,7 +47,7 @@ pub enum Model {
     Faastlane,
     /// One sandbox, every node in one of as many processes as there are CPUs.
     Pool,
-    /// One sandbox, every node on a thread: what is done where there is neither model nor plan.
+    /// What a plan says; without one a single sandbox with every node on a thread.
     Ours,
 }
 
@@ -125,7 +125,8 @@ pub fn wrap(workflow: &str, number: u32) -> String {
 impl Placement {
     /// What `plan` says of a workflow whose graph is `graph`.
     ///
-    /// A process of the plan is a process here. In a remote wrap a node is called by itself, and runs on a thread there.
+    /// A process of the plan is a process here, which the stages share one after the other. In a remote wrap a node is called
+    /// by itself, and runs on a thread there.
     ///
     /// # Errors
     /// The plan was made for another graph; plan again.
@@ -134,10 +135,10 @@ impl Placement {
         if !differences.is_empty() {
             return Err(Mismatch { workflow: graph.name.clone(), differences });
         }
-        let (mut nodes, mut processes, mut remote) = (BTreeMap::new(), 0, 1);
+        let (mut nodes, mut remote) = (BTreeMap::new(), 1);
         for planned in &plan.wraps {
             if planned.entry {
-                planned.stages.iter().for_each(|share| entry(share, &mut processes, &mut nodes));
+                planned.stages.iter().for_each(|share| entry(share, &mut nodes));
                 continue;
             }
             remote += 1;
@@ -158,21 +159,32 @@ impl Placement {
         remote.collect()
     }
 
-    /// Where a node runs; `audit[3]`, a node of a `map`, where `audit` does.
-    pub fn place(&self, node: &str) -> &Place {
-        let base = node.split('[').next().unwrap_or(node);
-        self.nodes.get(base).unwrap_or(&Place::Thread)
+    /// Where a call of a node runs: `audit[3]`, one of a `map`, where `audit` does if calls have no places of their own. Where a
+    /// map is wider than it was planned, the places begin again.
+    pub fn place(&self, call: &str) -> &Place {
+        let own = || {
+            let (node, Some(index)) = call_of(call) else { return None };
+            self.nodes.get(node).or_else(|| {
+                let first = format!("{node}[");
+                let planned =
+                    self.nodes.range(first.clone()..).take_while(|(name, _)| name.starts_with(&first));
+                let index = index.checked_rem(u32::try_from(planned.count()).ok()?)?;
+                self.nodes.get(&format!("{node}[{index}]"))
+            })
+        };
+        self.nodes.get(call).or_else(own).unwrap_or(&Place::Thread)
     }
 }
 
-/// The processes of one stage; those that were forked for a stage have ended before the next begins.
-fn entry(share: &Share, processes: &mut u32, nodes: &mut BTreeMap<String, Place>) {
+/// The processes of one stage: the next stage has them again.
+fn entry(share: &Share, nodes: &mut BTreeMap<String, Place>) {
+    let mut processes = 0;
     for process in &share.processes {
         let place = match process.start {
             Start::Main | Start::Keys => Place::Thread,
             Start::Fork | Start::Pool => {
-                *processes += 1;
-                Place::Process { first: *processes - 1, count: 1 }
+                processes += 1;
+                Place::Process { first: processes - 1, count: 1 }
             }
         };
         nodes.extend(process.threads.iter().map(|node| (node.clone(), place.clone())));
@@ -185,15 +197,15 @@ fn differences(planned: &Graph, here: &Graph) -> Vec<String> {
     if planned.name != here.name {
         found.push(format!("it is a plan of `{}`", planned.name));
     }
+    // How wide a map was when the plan was made is no part of what it was made for.
+    let name = |call: &str| call_of(call).0.to_owned();
     let nodes = |graph: &Graph| -> BTreeSet<String> {
-        graph
-            .nodes
-            .iter()
-            .map(|node| format!("the node `{}`, a call of `{}`", node.name, node.handler))
-            .collect()
+        let told = graph.nodes.iter().map(|node| (name(&node.name), &node.handler));
+        told.map(|(node, handler)| format!("the node `{node}`, a call of `{handler}`")).collect()
     };
     let edges = |graph: &Graph| -> BTreeSet<String> {
-        graph.edges.iter().map(|edge| format!("the edge {} → {}", edge.from, edge.to)).collect()
+        let told = graph.edges.iter().map(|edge| (name(&edge.from), name(&edge.to)));
+        told.map(|(from, to)| format!("the edge {from} → {to}")).collect()
     };
     for (planned, here) in [(nodes(planned), nodes(here)), (edges(planned), edges(here))] {
         found.extend(planned.difference(&here).map(|what| format!("{what} is in the plan alone")));
@@ -249,5 +261,19 @@ mod tests {
             ]
         );
         assert!(differences(&graph(), &graph()).is_empty());
+    }
+
+    #[test]
+    fn a_map_may_be_wider_than_it_was_planned() {
+        let mut graph = graph();
+        graph.nodes[1].is_many = true;
+        let wide = graph.widened(&BTreeMap::from([("count".to_owned(), 3)]));
+        assert!(differences(&wide, &graph).is_empty());
+        let process = |first| Place::Process { first, count: 1 };
+        let places = (0u32..3).map(|at| (format!("count[{at}]"), process(at)));
+        let placement = Placement { workflow: "report".to_owned(), nodes: places.collect() };
+        assert_eq!(placement.place("count[2]"), &process(2));
+        assert_eq!(placement.place("count[10]"), &process(1));
+        assert_eq!(placement.place("detect[10]"), &Place::Thread);
     }
 }

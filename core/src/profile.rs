@@ -16,6 +16,9 @@ pub struct Profiles {
     pub source: Option<String>,
     /// By handler.
     pub handlers: BTreeMap<String, Profile>,
+    /// How many calls each `map` was when its workflow was run for this: by workflow, and by node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub widths: BTreeMap<String, BTreeMap<String, u32>>,
 }
 
 /// One handler, run alone and warm.
@@ -142,7 +145,7 @@ impl Profiles {
 
     /// Profiles from nowhere in particular.
     pub fn new(handlers: BTreeMap<String, Profile>) -> Self {
-        Self { version: Self::VERSION, source: None, handlers }
+        Self { version: Self::VERSION, source: None, handlers, widths: BTreeMap::new() }
     }
 
     /// Checks the version and every number.

@@ -7,6 +7,7 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
+use limitless_faas_core::node::NodeEvent;
 use limitless_faas_core::pace::Policy;
 use limitless_faas_core::placement::Placement;
 
@@ -32,6 +33,10 @@ pub(crate) struct Config {
     pub(crate) watchdog_token: Option<String>,
     /// `LIMITLESS_PLACEMENT`: where a workflow's nodes run; on threads without it.
     pub(crate) placement: Option<Arc<Placement>>,
+    /// `LIMITLESS_NODES=events`: a workflow tells on its standard output what happens to its nodes.
+    pub(crate) tells_nodes: bool,
+    /// `LIMITLESS_NODES_AT_ONCE`: how many nodes of a workflow compute at once, at most; the others wait for their turn.
+    pub(crate) nodes_at_once: usize,
     /// `PORT`, default 8080.
     pub(crate) port: u16,
     /// Limits and margins; `LIMITLESS_MAX_INVOCATIONS` caps an execution's invocations.
@@ -41,6 +46,8 @@ pub(crate) struct Config {
 /// of-watchdog's default, which applies where nobody says otherwise.
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
 const DEFAULT_PORT: u16 = 8080;
+/// More threads than this gain nothing, and each has a stack.
+pub(crate) const NODES_AT_ONCE: usize = 64;
 
 /// A variable that says something this process can't use.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +105,14 @@ impl Config {
             placement: parsed(&get, "LIMITLESS_PLACEMENT", "a placement as JSON", |text| {
                 serde_json::from_str(text).ok().map(Arc::new)
             })?,
+            tells_nodes: parsed(&get, NodeEvent::VARIABLE, "`events`", |text| {
+                (text == "events").then_some(())
+            })?
+            .is_some(),
+            nodes_at_once: parsed(&get, "LIMITLESS_NODES_AT_ONCE", "a number from 1 on", |text| {
+                text.parse().ok().filter(|most| *most > 0)
+            })?
+            .unwrap_or(NODES_AT_ONCE),
             watchdog_token: get("LIMITLESS_WATCHDOG_TOKEN"),
             port: parsed(&get, "PORT", "a port number", |text| text.parse().ok())?.unwrap_or(DEFAULT_PORT),
             policy,

@@ -9,8 +9,9 @@ use limitless_faas_core::ExecutionId;
 use limitless_faas_core::graph::EdgeKind;
 use limitless_faas_core::log::{Execution, Kind, Phase, Stored};
 use limitless_faas_core::manifest::Manifest;
-use limitless_faas_core::placement::Model;
-use limitless_faas_local::Config;
+use limitless_faas_core::node::{NodeEvent, What};
+use limitless_faas_core::placement::{Model, Place};
+use limitless_faas_local::{Config, EventKind};
 use limitless_faas_tests::{Setting, Stage};
 use serde_json::{Value, json};
 
@@ -140,6 +141,34 @@ async fn a_map_is_spread_over_the_processes_of_a_pool() {
     let numbers: Vec<u64> = (0..200).map(|i| (i * 7919) % 211).collect();
     let (folded, _) = stage.see_through("each", &json!({ "numbers": numbers }), "k", PATIENCE).await.unwrap();
     assert_eq!(result(&folded), json!(numbers.into_iter().map(squares).collect::<Vec<_>>()));
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_told_as_they_run_and_no_more_at_once_than_allowed() {
+    let mut config = Config::default();
+    config.env.insert("LIMITLESS_NODES".to_owned(), "events".to_owned());
+    config.env.insert("LIMITLESS_NODES_AT_ONCE".to_owned(), "3".to_owned());
+    let setting = Setting { config, time_limit: Duration::from_secs(20) };
+    let stage = placed("each", Model::Sand, setting).await;
+    let mut events = stage.platform.events();
+    stage.see_through("each", &json!({ "numbers": vec![9; 40] }), "k", PATIENCE).await.unwrap();
+    let (mut under_way, mut ended) = (std::collections::BTreeMap::new(), 0);
+    while ended < 40 {
+        let event = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
+        let EventKind::Log { line, .. } = event.kind else { continue };
+        let event = NodeEvent::in_line(&line).unwrap();
+        assert_eq!(event.handler, "sum");
+        assert!(matches!(event.place, Place::Process { count: 1, .. }), "{event:?}");
+        if event.what == What::Begun {
+            under_way.insert(event.node, event.cpu_us);
+            assert!(under_way.len() <= 3, "{under_way:?}");
+        } else {
+            assert_eq!(event.what, What::Returned);
+            assert!(event.cpu_us >= under_way.remove(&event.node).unwrap());
+            ended += 1;
+        }
+    }
     stage.platform.shutdown().await;
 }
 

@@ -110,6 +110,7 @@ Examples:
   cargo faas run factors --input @n.json --time-limit 2s --containers
   cargo faas run report --input @text.json --plan plan.json     as `cargo faas plan` placed it
   cargo faas run report --input @text.json --model one-to-one   a sandbox for every node
+  cargo faas run report --input @text.json --svg ran.svg        a chart of which node ran when
 
 The result goes to stdout as JSON, everything else to stderr. Ctrl-C stops the platform; the
 execution can then go on with `cargo faas resume`.")]
@@ -140,6 +141,9 @@ pub struct Place {
     /// Place its nodes by a model: one-to-one, sand, faastlane, pool or ours [default: threads of one sandbox, as ours does]
     #[arg(long, value_name = "MODEL", value_parser = model)]
     pub model: Option<Model>,
+    /// Draw when its nodes ran and where, with what the plan predicts beside it
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 fn model(text: &str) -> Result<Model, String> {

@@ -26,6 +26,7 @@ use std::sync::Mutex;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::log::Phase;
+use limitless_faas_planner::explain::ran;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -117,7 +118,8 @@ async fn conclude(
         Ended::Log(history) => history,
         Ended::Answer(answer) => return answered(session, &answer),
     };
-    let report = Report::of(records, &history, seen.deliveries.as_ref(), waited_us).await?;
+    let mut report = Report::of(records, &history, seen.deliveries.as_ref(), waited_us).await?;
+    report.nodes = ran::calls(&seen.nodes);
     if session.ui.is_json() {
         session.ui.print_json(&report)?;
     } else {

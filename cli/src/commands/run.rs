@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::manifest::Handler;
+use limitless_faas_core::node::NodeEvent;
 use limitless_faas_core::placement::Placement;
 use limitless_faas_core::plan::Plan;
+use limitless_faas_planner::explain::ran::{self, Predicted};
 
-use super::plan::{bad_in, text_of};
+use super::plan::{bad, bad_in, text_of, write};
 use super::{Session, conclude, with_id};
-use crate::args::{Pick, Place, Run, Target};
+use crate::args::{Pick, Place, Run, Setting, Target};
 use crate::capture::Capture;
 use crate::error::{Error, Result};
-use crate::follow::{Follow, View};
+use crate::follow::{Follow, Seen, View};
 use crate::image::into_engine;
 use crate::platform::{Ask, Call, Local, Runs, Served};
 use crate::project::{Function, Input, Programs, Project, check};
@@ -29,7 +31,9 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     let pick = args.pick.for_store(args.target.store.as_deref());
     let (mut serving, state) = serving(session, &args.handler, &pick).await?;
     check(&serving.handler, &input)?;
-    serving.placement = placement(&args.place, &serving.handler)?;
+    serving.plan = plan(&args.place)?;
+    serving.placement = placement(&args.place, serving.plan.as_ref(), &serving.handler)?;
+    serving.svg.clone_from(&args.place.svg);
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
     let call = Call { handler: serving.handler.name.clone(), input, key, callback: None };
     on_own_platform(session, &state, &serving, &args.target, Ask::First(call)).await
@@ -45,14 +49,25 @@ pub(super) struct Serving {
     function: Option<Function>,
     /// Where a workflow's nodes run, if not all on threads of one sandbox.
     placement: Option<Placement>,
+    /// The plan that says so, and predicts when they do.
+    plan: Option<Plan>,
+    /// Where to draw when they did.
+    svg: Option<PathBuf>,
+}
+
+/// The plan that was named.
+fn plan(place: &Place) -> Result<Option<Plan>> {
+    let Some(path) = &place.plan else { return Ok(None) };
+    serde_json::from_str(&text_of(path, "the plan")?).map(Some).map_err(|error| bad_in(path, error))
 }
 
 /// What a plan or a model says of where the nodes run.
-fn placement(place: &Place, handler: &Handler) -> Result<Option<Placement>> {
-    let option = match (&place.plan, place.model) {
-        (None, None) => return Ok(None),
-        (Some(_), _) => "--plan",
-        (None, Some(_)) => "--model",
+fn placement(place: &Place, plan: Option<&Plan>, handler: &Handler) -> Result<Option<Placement>> {
+    let option = match (&place.plan, place.model, &place.svg) {
+        (None, None, None) => return Ok(None),
+        (Some(_), ..) => "--plan",
+        (None, Some(_), _) => "--model",
+        (None, None, Some(_)) => "--svg",
     };
     let Some(workflow) = &handler.workflow else {
         return Err(Error::usage(format!(
@@ -61,14 +76,12 @@ fn placement(place: &Place, handler: &Handler) -> Result<Option<Placement>> {
         ))
         .help(format!("leave out {option}, or name a function with #[workflow]")));
     };
-    let Some(path) = &place.plan else {
+    let (Some(path), Some(plan)) = (&place.plan, plan) else {
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
         return Ok(place.model.map(|model| model.placement(&workflow.graph, cpus)));
     };
-    let plan: Plan =
-        serde_json::from_str(&text_of(path, "the plan")?).map_err(|error| bad_in(path, error))?;
-    let placement = Placement::of(&plan, &workflow.graph).map_err(|error| {
+    let placement = Placement::of(plan, &workflow.graph).map_err(|error| {
         bad_in(path, error).help(format!(
             "plan it again: cargo faas plan {} --out {}",
             handler.name,
@@ -84,8 +97,9 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
     if let Some((programs, handler)) = programs.as_ref().and_then(|all| Some((all, all.handler(name)?))) {
         let program = std::env::current_exe()
             .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
-        let serving =
-            Serving { handler, program, args: programs.arguments()?, function: None, placement: None };
+        let args = programs.arguments()?;
+        let (function, placement, plan, svg) = (None, None, None, None);
+        let serving = Serving { handler, program, args, function, placement, plan, svg };
         return Ok((serving, State::here(&session.global)?));
     }
     let declared = |error: Error| match &programs {
@@ -104,6 +118,8 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
             args: Vec::new(),
             function: Some(function),
             placement: None,
+            plan: None,
+            svg: None,
         },
         State::of(&project, &session.global)?,
     ))
@@ -128,8 +144,13 @@ pub(super) async fn on_own_platform(
         .map_or_else(|| state.default_store_url(), |url| State::store_url(&session.global, Some(url)))?;
     let records = Records::open(&url)?;
     records.probe().await?;
-    let local = Local::start(target, &url, None).await?;
-    let followed = follow(session, state, &local, &records, serving, target, ask).await;
+    let mut target = target.clone();
+    if serving.handler.workflow.is_some() {
+        let (name, value) = (NodeEvent::VARIABLE.to_owned(), "events".to_owned());
+        target.env.push(Setting { name, value });
+    }
+    let local = Local::start(&target, &url, None).await?;
+    let followed = follow(session, state, &local, &records, serving, &target, ask).await;
     local.shutdown().await;
     followed
 }
@@ -171,11 +192,26 @@ async fn follow(
     };
     let waited_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
     let seen = follow.into_seen();
+    show_nodes(session, serving, &seen)?;
     match ended {
         Ok(ended) => conclude(session, records, ended, &seen, Some(waited_us)).await,
         Err(error) if seen.history.is_some() => Err(with_id(error, &ask.execution())),
         Err(error) => Err(error),
     }
+}
+
+/// When the nodes of a workflow ran, as a chart and as the picture that was asked for.
+fn show_nodes(session: &Session, serving: &Serving, seen: &Seen) -> Result<()> {
+    let calls = ran::calls(&seen.nodes);
+    let predicted = serving.plan.as_ref().map(Predicted::of).transpose().map_err(bad)?;
+    let chart = ran::chart(&calls, predicted.as_ref(), 50);
+    if !chart.is_empty() {
+        session.ui.say(&format!("\n{}", chart.trim_end()));
+    }
+    let Some(path) = &serving.svg else { return Ok(()) };
+    write(path, &ran::drawing(&serving.handler.name, &calls, predicted.as_ref()))?;
+    session.ui.status("Drew", &path.display().to_string());
+    Ok(())
 }
 
 /// The image in the engine, where functions run in containers.

@@ -1,8 +1,11 @@
 //! Progress while an execution is waited for: a line for each invocation, and on a terminal a bar for the running one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use limitless_faas_core::graph::call_of;
+use limitless_faas_core::node::{NodeEvent, What};
 
 use super::{BAR, invocation};
 use crate::deliveries::Deliveries;
@@ -19,6 +22,15 @@ pub struct Progress<'a> {
     ui: &'a Ui,
     bar: Option<ProgressBar>,
     told: usize,
+    nodes: Nodes,
+}
+
+/// The nodes of a workflow so far.
+#[derive(Debug, Default)]
+struct Nodes {
+    /// When each that is under way began, µs since 1970.
+    under_way: BTreeMap<String, u64>,
+    ended: usize,
 }
 
 impl<'a> Progress<'a> {
@@ -30,7 +42,7 @@ impl<'a> Progress<'a> {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { ui, bar, told: 0 }
+        Self { ui, bar, told: 0, nodes: Nodes::default() }
     }
 
     /// A line above the bar.
@@ -57,7 +69,8 @@ impl<'a> Progress<'a> {
         bar.set_length(limit_ms.max(1) * 1000);
         bar.set_position(used_us.min(limit_ms * 1000));
         bar.set_prefix(format!("{:>4}", self.told + 1));
-        bar.set_message(format!("{} of {}", units::duration(used_us), units::limit(limit_ms)));
+        let nodes = self.nodes.describe();
+        bar.set_message(format!("{} of {}{nodes}", units::duration(used_us), units::limit(limit_ms)));
     }
 }
 
@@ -86,6 +99,48 @@ impl Watcher for Progress<'_> {
 
     fn noted(&mut self, text: &str) {
         self.say(&paint(DIM, &format!("   ·  {text}")));
+    }
+
+    fn node(&mut self, event: &NodeEvent) {
+        let line = self.nodes.on(event);
+        if let Some(line) = line {
+            self.say(&paint(DIM, &line));
+        }
+    }
+}
+
+impl Nodes {
+    /// Counts it; the line to say, if it is worth one: the many calls of a `map` are not.
+    fn on(&mut self, event: &NodeEvent) -> Option<String> {
+        if event.what == What::Begun {
+            self.under_way.insert(event.node.clone(), event.at_us);
+            return None;
+        }
+        let begun_us = self.under_way.remove(&event.node)?;
+        self.ended += usize::from(event.what == What::Returned);
+        if call_of(&event.node).1.is_some() && event.what != What::Failed {
+            return None;
+        }
+        let took = units::duration(event.at_us.saturating_sub(begun_us));
+        let how = match event.what {
+            What::Begun | What::Returned => "",
+            What::Failed => " and failed",
+            What::Suspended => ", and goes on in the next invocation",
+            What::CalledOff => ", called off",
+        };
+        Some(format!("   ·  {} {took}{how}", event.node))
+    }
+
+    fn describe(&self) -> String {
+        let mut names: Vec<&str> = self.under_way.keys().map(|name| call_of(name).0).collect();
+        names.dedup();
+        match (names.is_empty(), self.ended) {
+            (true, 0) => String::new(),
+            (true, ended) => format!(" · {} done", units::count(ended as u64, "node")),
+            (false, ended) => {
+                format!(" · {} under way: {}, {ended} done", self.under_way.len(), names.join(", "))
+            }
+        }
     }
 }
 
@@ -117,6 +172,8 @@ pub(crate) fn printable(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use limitless_faas_core::placement::Place;
+
     use super::*;
     use crate::history::samples::{Scribe, three};
 
@@ -137,6 +194,26 @@ mod tests {
         scribe.claim(1);
         assert_eq!(settled(&scribe.history()), 1);
         assert_eq!(settled(&three().history()), 3);
+    }
+
+    #[test]
+    fn nodes_are_told_as_they_end() {
+        let mut nodes = Nodes::default();
+        let mut on = |node: &str, at_us, what| {
+            let (node, handler, place) = (node.to_owned(), node.to_owned(), Place::Thread);
+            let line = nodes.on(&NodeEvent { node, handler, place, at_us, cpu_us: 0, what });
+            (line, nodes.describe())
+        };
+        on("audit[0]", 0, What::Begun);
+        on("audit[1]", 0, What::Begun);
+        assert_eq!(on("read", 0, What::Begun).1, " · 3 under way: audit, read, 0 done");
+        assert_eq!(on("read", 1500, What::Returned).0.unwrap(), "   ·  read 1.50ms");
+        assert_eq!(on("audit[0]", 9, What::Returned).0, None);
+        let (line, described) = on("audit[1]", 2000, What::Failed);
+        assert_eq!(
+            (line.unwrap().as_str(), described.as_str()),
+            ("   ·  audit[1] 2.00ms and failed", " · 2 nodes done")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod graph;
 mod picture;
 mod prose;
+pub mod ran;
 mod svg;
 mod table;
 

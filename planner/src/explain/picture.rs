@@ -13,12 +13,12 @@ use crate::predict::{Schedule, Scheduled, schedule};
 
 const WIDTH: f64 = 1280.0;
 const MARGIN: f64 = 40.0;
-const INK: &str = "#1d2733";
-const SOFT: &str = "#5b6675";
-const LINE: &str = "#d5dae1";
+pub(super) const INK: &str = "#1d2733";
+pub(super) const SOFT: &str = "#5b6675";
+pub(super) const LINE: &str = "#d5dae1";
 
 /// A strong and a pale colour for each wrap; told apart also by people who confuse red and green.
-const COLOURS: [(&str, &str); 8] = [
+pub(super) const COLOURS: [(&str, &str); 8] = [
     ("#2a6fbb", "#e6f0fa"),
     ("#d9822b", "#fdf0e1"),
     ("#2f8f6b", "#e3f4ed"),
@@ -214,7 +214,7 @@ fn draw_card(svg: &mut Svg, card: &Card, area: Area, strong: &str, places: &mut 
 }
 
 /// Cuts a text that is too long for its place.
-fn shorten(text: &str, fits: f64) -> String {
+pub(super) fn shorten(text: &str, fits: f64) -> String {
     if to_f64(text.chars().count()) <= fits {
         return text.to_owned();
     }

@@ -53,6 +53,8 @@ impl Drive {
             // The nodes of a workflow that is itself a node are nobody's to place.
             placement: (engine.config().placement.clone())
                 .filter(|placement| placement.workflow == incoming.handler.name),
+            tells_nodes: engine.config().tells_nodes,
+            nodes_at_once: engine.config().nodes_at_once,
             outgoing: engine.outgoing.clone(),
             beside: incoming.successor.clone(),
         };

@@ -59,6 +59,10 @@ pub(crate) struct Steps {
 /// Where the nodes of a workflow run, and how those in other wraps are reached.
 pub(crate) struct Wraps {
     pub(crate) placement: Option<Arc<limitless_faas_core::placement::Placement>>,
+    /// Whether what happens to nodes is told.
+    pub(crate) tells_nodes: bool,
+    /// How many nodes compute at once, at most.
+    pub(crate) nodes_at_once: usize,
     pub(crate) outgoing: Outgoing,
     /// This function on its platform; the other wraps stand beside it.
     pub(crate) beside: Successor,

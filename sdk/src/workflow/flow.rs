@@ -15,13 +15,12 @@ use tokio::sync::Semaphore;
 use super::call::{Argument, Arguments, Callable, Returns, input};
 use super::join::all;
 use super::place::{self, Call, Ended, Started, Stop};
+use super::tell::Told;
 use crate::checkpoint::{Context, Outcome, Request, Session, Starting, StateCodec};
+use crate::config::NODES_AT_ONCE;
 use crate::engine::{Step, Steps};
 use crate::error::Error;
 use crate::handler::HandlerDef;
-
-/// The most nodes that compute at once in one workflow; the others wait for their turn.
-const MOST_AT_ONCE: usize = 64;
 
 /// What `.await` on a call of `H` gives, for a value `V`.
 type Awaited<H, V> = <<H as Callable>::Returns as Returns>::Awaited<V>;
@@ -40,7 +39,9 @@ pub struct Flow {
     under_way: AtomicUsize,
     /// Results and node states recorded: what the workflow's own checkpoint says.
     recorded: AtomicU64,
+    /// As many as nodes may compute at once.
     turns: Arc<Semaphore>,
+    at_once: usize,
     /// Calls of nodes so far.
     started: AtomicU32,
 }
@@ -52,9 +53,10 @@ pub fn enter() -> Flow {
     let session = session.unwrap_or_else(Session::detached);
     let context = Context::of(session.clone(), StateCodec::of());
     let recorded = AtomicU64::new(context.state());
-    let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    let at_once = steps(&session).map_or(NODES_AT_ONCE, |steps| steps.wraps().nodes_at_once);
+    let turns = Arc::new(Semaphore::new(at_once));
     let (under_way, started) = (AtomicUsize::new(0), AtomicU32::new(0));
-    Flow { session, context, is_detached, under_way, recorded, turns, started }
+    Flow { session, context, is_detached, under_way, recorded, turns, at_once, started }
 }
 
 impl Flow {
@@ -105,7 +107,7 @@ impl Flow {
             let name = format!("{name}[{index}]");
             async move { self.call::<H>(&name, retries, &arguments).await }
         });
-        let ended = all(calls, MOST_AT_ONCE).await;
+        let ended = all(calls, self.at_once).await;
         self.awaited::<H, _>(ended).await
     }
 
@@ -176,9 +178,13 @@ impl Flow {
     }
 
     fn steps(&self) -> Option<Arc<Steps>> {
-        let services: Arc<dyn Any + Send + Sync> = self.session.services()?;
-        services.downcast().ok()
+        steps(&self.session)
     }
+}
+
+fn steps(session: &Session) -> Option<Arc<Steps>> {
+    let services: Arc<dyn Any + Send + Sync> = session.services()?;
+    services.downcast().ok()
 }
 
 /// Counts a node that is under way; whoever waits for it is told when it is not any more.
@@ -202,11 +208,11 @@ impl Drop for UnderWay<'_> {
 }
 
 /// One handler call.
-struct Node<'a> {
-    handler: &'static HandlerDef,
-    name: &'a str,
+pub(super) struct Node<'a> {
+    pub(super) handler: &'static HandlerDef,
+    pub(super) name: &'a str,
     retries: u32,
-    input: &'a RawValue,
+    pub(super) input: &'a RawValue,
 }
 
 /// A node whose process or wrap is lost so often is given up: it may be what ends them.
@@ -264,13 +270,17 @@ impl Node<'_> {
         let turn = flow.turns.clone().acquire_owned().await?;
         let (name, input) = (self.name.to_owned(), self.input.to_owned());
         let call = Call { handler: self.handler, name, attempt, input, from, turn };
-        let number = flow.started.fetch_add(1, Ordering::Relaxed);
-        let started = place::start(flow.steps().as_ref(), number, call)
-            .map_err(|error| self.failed(&error.to_string()))?;
+        let steps = flow.steps();
+        let place = place::find(steps.as_ref(), self.name, flow.started.fetch_add(1, Ordering::Relaxed));
+        let mut told = Told::begin(steps.as_deref(), self, &place);
+        let started =
+            place::start(steps.as_ref(), &place, call).map_err(|error| self.failed(&error.to_string()))?;
         let mut node = CalledOff { flow, started, has_ended: false };
         let ended = wait(flow, &mut node.started).await;
         node.has_ended = true;
-        Ok(ended.unwrap_or_else(|| Ended::Lost("its thread ended without a result".to_owned())))
+        let ended = ended.unwrap_or_else(|| Ended::Lost("its thread ended without a result".to_owned()));
+        told.end(&ended);
+        Ok(ended)
     }
 }
 

@@ -9,6 +9,7 @@ mod definition;
 mod flow;
 mod join;
 mod place;
+mod tell;
 
 pub use call::{Argument, Arguments, Callable, Fallible, Plain, Returns, argument};
 pub use definition::{EdgeDef, NodeDef, WorkflowDef};

@@ -107,6 +107,8 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
     Arc::new(Steps {
         wraps: Wraps {
             placement: None,
+            tells_nodes: false,
+            nodes_at_once: 1,
             outgoing: Outgoing::default(),
             beside: Successor::Unavailable("a test".to_owned()),
         },

@@ -75,15 +75,24 @@ trait Runner {
     fn start(&self, call: Call) -> Result<Started, Error>;
 }
 
-/// Starts a call where the deployment places its node; `turn` counts the calls of this invocation.
-pub(super) fn start(steps: Option<&Arc<Steps>>, turn: u32, call: Call) -> Result<Started, Error> {
-    let placement = steps.and_then(|steps| steps.wraps().placement.clone());
-    match (placement.as_deref().map(|placement| placement.place(&call.name)), steps) {
-        (Some(Place::Process { first, count }), _) => {
-            process::Process { number: first + turn % (*count).max(1) }.start(call)
+/// Where the deployment places this call of a node; of several processes, the one whose `turn` it is.
+pub(super) fn find(steps: Option<&Arc<Steps>>, node: &str, turn: u32) -> Place {
+    let placement = steps.and_then(|steps| steps.wraps().placement.as_deref());
+    match placement.map(|placement| placement.place(node)) {
+        Some(Place::Process { first, count }) => {
+            Place::Process { first: first + turn % (*count).max(1), count: 1 }
         }
-        (Some(Place::Remote(wrap)), Some(steps)) => remote::Remote { wrap, steps }.start(call),
-        (None | Some(_), _) => thread::Thread.start(call),
+        Some(place) => place.clone(),
+        None => Place::Thread,
+    }
+}
+
+/// Starts a call there.
+pub(super) fn start(steps: Option<&Arc<Steps>>, place: &Place, call: Call) -> Result<Started, Error> {
+    match (place, steps) {
+        (Place::Process { first, .. }, _) => process::Process { number: *first }.start(call),
+        (Place::Remote(wrap), Some(steps)) => remote::Remote { wrap, steps }.start(call),
+        (Place::Thread | Place::Remote(_), _) => thread::Thread.start(call),
     }
 }
 
