@@ -253,3 +253,23 @@ fn formats_of_later_versions_are_no_damage() {
     let error = open(&envelope).unwrap_err();
     assert!(matches!(error, EnvelopeError::Flaw(EnvelopeFlaw::Format { found: 2 })) && !error.is_damage());
 }
+
+#[test]
+fn an_envelope_that_is_known_is_verified_as_it_is_read() {
+    let state = noise(9 << 20);
+    let (envelope, sealed) = seal(&state);
+    let known = |bytes: &[u8]| {
+        let mut reader = EnvelopeReader::open_known(Cursor::new(bytes.to_vec()), &execution(), LIMIT)?;
+        let mut found = Vec::new();
+        reader.read_to_end(&mut found)?;
+        Ok::<_, EnvelopeError>((reader.hash(), found))
+    };
+    assert_eq!(known(&envelope).unwrap(), (sealed.hash, state));
+    let payload = envelope.len() / 2;
+    for at in [0, 30, payload, envelope.len() - 1] {
+        let mut damaged = envelope.clone();
+        damaged[at] ^= 1;
+        assert!(known(&damaged).is_err(), "the byte {at} was changed");
+    }
+    assert!(known(&envelope[..payload]).is_err());
+}

@@ -110,7 +110,7 @@ impl Target for Attempt {
             }
             Out::Pieces(pieces, name) => {
                 let written = pieces.finish()?;
-                pieces::remember(&self.place.header.execution, &written.manifest);
+                pieces::remember(&self.place.header.execution, &name, &written.manifest);
                 saved.checkpoint = name;
             }
         }
@@ -151,7 +151,7 @@ impl Place {
         let name = self.name();
         let key = Key::new(&key::checkpoint(log.id(), &name)).map_err(StoreError::from)?;
         let base = pieces::base(log.id());
-        let mut pieces = self.wait(pieces::of(log)?.write(&key, base.as_ref()))?;
+        let mut pieces = self.wait(pieces::at_hand(log)?.write(&key, base.as_ref()))?;
         // The head's length varies; what follows it is cut as it was the last time.
         let (head, state) = held.split_at(head_len(held));
         pieces.write_all(head)?;

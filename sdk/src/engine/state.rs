@@ -105,17 +105,27 @@ async fn open(
     handler: &'static HandlerDef,
 ) -> Result<State, Verdict> {
     let Some(log) = log else { return Err(Verdict::Away(super::no_store())) };
+    let mut is_known = false;
     let source: Box<dyn Source> = match held {
         Some(envelope) => Box::new(Cursor::new(envelope.bytes)),
         None if !saved.inline.is_empty() => {
             let bytes = from_hex(&saved.inline);
             Box::new(Cursor::new(bytes.ok_or_else(|| Verdict::Damaged("it is not hexadecimal".into()))?))
         }
-        None => stored(&log, &saved).await?,
+        None => match warm(&log, &saved).await {
+            Some(source) => {
+                is_known = true;
+                source
+            }
+            None => stored(&log, &saved).await?,
+        },
     };
     let execution = log.id().clone();
     // A large blob takes a while to read and hash, and health checks want their answers meanwhile.
-    let verifying = tokio::task::spawn_blocking(move || verify(source, &execution, &saved, handler));
+    let verifying = tokio::task::spawn_blocking(move || {
+        let verify = if is_known { known } else { verify };
+        verify(source, &execution, &saved, handler)
+    });
     let verified = verifying
         .await
         .unwrap_or_else(|_| Err(Verdict::Away(Failure::new(Code::StoreAway, "verifying was interrupted"))))?;
@@ -142,6 +152,24 @@ async fn with_images(_: &Log, state: State, _: &HandlerDef) -> Result<State, Ver
     Ok(state)
 }
 
+/// A checkpoint that this process wrote or verified itself, where all of it that is not at hand can be had.
+async fn warm(log: &Log, saved: &Saved) -> Option<Box<dyn Source>> {
+    let manifest = pieces::known(log.id(), &saved.checkpoint)?;
+    let reader = pieces::at_hand(log).ok()?.open_known(&manifest).await.ok()?;
+    Some(Box::new(reader))
+}
+
+/// Opens it without reading it all before: its pieces are verified one by one as they are decoded.
+fn known(
+    source: Box<dyn Source>,
+    execution: &ExecutionId,
+    saved: &Saved,
+    handler: &HandlerDef,
+) -> Result<State, Verdict> {
+    let reader = EnvelopeReader::open_known(source, execution, LIMIT_BYTES).map_err(|error| flaw(&error))?;
+    fitting(reader, saved, handler)
+}
+
 async fn stored(log: &Log, saved: &Saved) -> Result<Box<dyn Source>, Verdict> {
     let key = Key::new(&key::checkpoint(log.id(), &saved.checkpoint))
         .map_err(|error| Verdict::Damaged(error.to_string()))?;
@@ -153,10 +181,10 @@ async fn stored(log: &Log, saved: &Saved) -> Result<Box<dyn Source>, Verdict> {
     if !log.store().is_remote() {
         return Ok(Box::new(blob));
     }
-    let of_execution = pieces::of(log).map_err(|error| away(&error))?;
+    let of_execution = pieces::at_hand(log).map_err(|error| away(&error))?;
     Ok(match of_execution.open_if_manifest(blob, &key).await.map_err(|error| away(&error))? {
         Ok(reader) => {
-            pieces::remember(log.id(), reader.manifest());
+            pieces::remember(log.id(), &saved.checkpoint, reader.manifest());
             Box::new(reader)
         }
         Err(blob) => Box::new(blob),
@@ -170,6 +198,14 @@ fn verify(
     handler: &HandlerDef,
 ) -> Result<State, Verdict> {
     let reader = EnvelopeReader::open(source, execution, LIMIT_BYTES).map_err(|error| flaw(&error))?;
+    fitting(reader, saved, handler)
+}
+
+fn fitting(
+    reader: EnvelopeReader<Box<dyn Source>>,
+    saved: &Saved,
+    handler: &HandlerDef,
+) -> Result<State, Verdict> {
     if reader.hash() != saved.hash {
         return Err(Verdict::Damaged("it is not the checkpoint that the log names".to_owned()));
     }

@@ -222,7 +222,7 @@ pub(super) async fn save(log: &Log, name: &str, host: Host, kept: Kept) -> Resul
     });
     let lost = |_| Failure::new(Code::ImageFailed, "storing the images was interrupted");
     let (mut manifest, written) = writing.await.map_err(lost)??;
-    pieces::remember(log.id(), &written.manifest);
+    pieces::remember(log.id(), "", &written.manifest);
     manifest.image_bytes =
         manifest.parts.iter().filter(|part| matches!(part.of, Of::Image(_))).map(|part| part.len).sum();
     Ok((manifest, written.moved_bytes))
@@ -341,7 +341,7 @@ pub(crate) async fn verify(log: &Log, state: &[u8]) -> Result<(), Verdict> {
     let opened =
         pieces::of(log).map_err(|error| away(&error))?.open(&key).await.map_err(|error| away(&error))?;
     let reader = opened.ok_or(Verdict::Missing)?;
-    pieces::remember(log.id(), reader.manifest());
+    pieces::remember(log.id(), "", reader.manifest());
     let bringing = tokio::task::spawn_blocking(move || bring(reader, &manifest));
     let lost = |_| Verdict::Away(Failure::new(Code::StoreAway, "verifying was interrupted"));
     prepared::put(bringing.await.map_err(lost)??);

@@ -38,6 +38,37 @@ impl<R: Read + Seek> EnvelopeReader<R> {
         let trailer = read_trailer(&mut source)?;
         trailer.check_lengths(head_len, envelope_len)?;
         trailer.check(&head, payload_hash)?;
+        Self::checked(source, &head, kept, trailer, (execution, limit_bytes))
+    }
+
+    /// As [`open`](Self::open), for a source that verifies what it gives and whose whole was verified before: the payload is read
+    /// and hashed only as the state is read, which fails where it is another.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_known(
+        mut source: R,
+        execution: &ExecutionId,
+        limit_bytes: u64,
+    ) -> Result<Self, EnvelopeError> {
+        let envelope_len = source.seek(SeekFrom::End(0))?;
+        check_limit(envelope_len, limit_bytes)?;
+        source.rewind()?;
+        let head = read_head(&mut source, envelope_len)?;
+        source.seek(SeekFrom::Start(envelope_len - Trailer::LEN as u64))?;
+        let trailer = read_trailer(&mut source)?;
+        trailer.check_lengths(head.len() as u64, envelope_len)?;
+        trailer.check(&head, trailer.payload_hash)?;
+        Self::checked(source, &head, None, trailer, (execution, limit_bytes))
+    }
+
+    fn checked(
+        source: R,
+        head: &[u8],
+        kept: Option<Vec<u8>>,
+        trailer: Trailer,
+        (execution, limit_bytes): (&ExecutionId, u64),
+    ) -> Result<Self, EnvelopeError> {
         let header = Header::from_json(&head[Preamble::LEN..])?;
         if header.execution != *execution {
             return Err(EnvelopeError::Foreign { found: header.execution, expected: execution.clone() });
@@ -45,7 +76,7 @@ impl<R: Read + Seek> EnvelopeReader<R> {
         check_limit(trailer.state_len, limit_bytes)?;
         let payload = match kept {
             Some(bytes) => Payload::Held(Cursor::new(bytes)),
-            None => Payload::again(source, head_len, &trailer)?,
+            None => Payload::again(source, head.len() as u64, &trailer)?,
         };
         let state = State::new(payload, header.compression, trailer.state_len)?;
         Ok(Self { header, trailer, state: BufReader::with_capacity(buffer_len(&trailer), state) })

@@ -49,6 +49,17 @@ impl Manifest {
         self.packs.iter().map(|pack| pack.name.as_str())
     }
 
+    /// Of each pack, whether it has a piece that is not at hand.
+    pub(super) fn packs_needed(&self, is_at_hand: impl Fn(&[u8; 32]) -> bool) -> Vec<bool> {
+        let mut needed = vec![false; self.packs.len()];
+        for piece in &self.pieces {
+            if let Some(is_needed) = needed.get_mut(piece.pack as usize) {
+                *is_needed = *is_needed || !is_at_hand(&piece.hash);
+            }
+        }
+        needed
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();

@@ -32,6 +32,7 @@
 
 mod manifest;
 mod read;
+mod shelf;
 mod write;
 
 use std::io::{self, Read, Seek};
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use manifest::Manifest;
 pub use read::PiecesReader;
+pub use shelf::Shelf;
 pub use write::{PiecesWriter, Written};
 
 use crate::{BlobReader, Key, Store, StoreError};
@@ -51,12 +53,19 @@ pub const PIECE_BYTES: usize = 64 << 10;
 pub struct Pieces {
     store: Arc<dyn Store>,
     packs: Key,
+    shelf: Option<Shelf>,
 }
 
 impl Pieces {
     /// Pieces in packs below the folder `packs`, which one execution uses alone.
     pub fn new(store: Arc<dyn Store>, packs: Key) -> Self {
-        Self { store, packs }
+        Self { store, packs, shelf: None }
+    }
+
+    /// With pieces at hand: what is written or read is kept there, and what is there is not fetched.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Option<Shelf>) -> Self {
+        Self { shelf, ..self }
     }
 
     /// Begins a blob under `key`, whose last name no other blob of this folder has. Pieces that `base`, an earlier blob, has
@@ -68,7 +77,7 @@ impl Pieces {
         let manifest = self.store.write_blob(key).await?;
         let pack = self.store.write_blob(&self.packs.join(key.name())?).await?;
         // Behind a network a byte that is not sent saves more than compressing it takes.
-        Ok(PiecesWriter::new(manifest, pack, key.name(), base, self.store.is_remote()))
+        Ok(PiecesWriter::new(manifest, pack, key.name(), base, self.store.is_remote(), self.shelf.clone()))
     }
 
     /// Opens the blob under `key`, or none if there is none.
@@ -78,7 +87,7 @@ impl Pieces {
     pub async fn open(&self, key: &Key) -> Result<Option<PiecesReader>, StoreError> {
         let Some(mut blob) = self.store.read_blob(key).await? else { return Ok(None) };
         let manifest = Manifest::read(&mut blob, key)?;
-        self.open_manifest(manifest).await.map(Some)
+        self.open_known(&Arc::new(manifest)).await.map(Some)
     }
 
     /// Opens what `blob` is the manifest of; gives `blob` back where it is no manifest.
@@ -96,21 +105,29 @@ impl Pieces {
             return Ok(Err(blob));
         }
         let manifest = Manifest::read(&mut blob, key)?;
-        self.open_manifest(manifest).await.map(Ok)
+        self.open_known(&Arc::new(manifest)).await.map(Ok)
     }
 
-    async fn open_manifest(&self, manifest: Manifest) -> Result<PiecesReader, StoreError> {
+    /// Opens the blob that this is the manifest of, as it was written or read before. Only packs that have pieces which are not at
+    /// hand are looked for.
+    ///
+    /// # Errors
+    /// As [`Store::read_blob`].
+    pub async fn open_known(&self, manifest: &Arc<Manifest>) -> Result<PiecesReader, StoreError> {
         let mut opening = Vec::new();
-        for pack in manifest.packs() {
+        let needed = manifest.packs_needed(|piece| self.shelf.as_ref().is_some_and(|shelf| shelf.has(piece)));
+        for (pack, is_needed) in manifest.packs().zip(needed) {
             let (store, key) = (Arc::clone(&self.store), self.packs.join(pack)?);
-            opening.push(tokio::spawn(async move { store.read_blob(&key).await }));
+            opening.push(tokio::spawn(async move {
+                if is_needed { store.read_blob(&key).await } else { Ok(None) }
+            }));
         }
         let mut packs = Vec::with_capacity(opening.len());
         let lost = |_| StoreError::unknown_outcome("opening a pack was interrupted");
         for opened in opening {
             packs.push(opened.await.map_err(lost)??);
         }
-        Ok(PiecesReader::new(Arc::new(manifest), packs))
+        Ok(PiecesReader::new(Arc::clone(manifest), packs, self.shelf.clone()))
     }
 }
 

@@ -4,7 +4,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use super::manifest::{Manifest, Piece};
-use crate::BlobReader;
+use super::shelf::Shelf;
+use crate::{BlobReader, StoreError, StoreErrorKind};
 
 /// A blob in pieces being read. A piece that is missing or is not what the manifest says is an error of the kind
 /// [`InvalidData`](io::ErrorKind::InvalidData): the blob is damaged.
@@ -17,17 +18,22 @@ pub struct PiecesReader {
     /// The piece that was read last, and its number.
     current: Option<usize>,
     piece: Vec<u8>,
+    shelf: Option<Shelf>,
 }
 
 impl PiecesReader {
-    pub(super) fn new(manifest: Arc<Manifest>, packs: Vec<Option<Box<dyn BlobReader>>>) -> Self {
+    pub(super) fn new(
+        manifest: Arc<Manifest>,
+        packs: Vec<Option<Box<dyn BlobReader>>>,
+        shelf: Option<Shelf>,
+    ) -> Self {
         let mut end = 0;
         let ends = manifest.pieces.iter().map(|piece| {
             end += u64::from(piece.len);
             end
         });
         let ends = ends.collect();
-        Self { manifest, packs, ends, at: 0, current: None, piece: Vec::new() }
+        Self { manifest, packs, ends, at: 0, current: None, piece: Vec::new(), shelf }
     }
 
     /// What the next blob is to be compared with.
@@ -37,10 +43,22 @@ impl PiecesReader {
 
     fn load(&mut self, number: usize) -> io::Result<()> {
         let piece = self.manifest.pieces[number];
+        self.current = None;
+        if let Some(shelf) = &self.shelf {
+            let was_there = shelf.has(&piece.hash);
+            if shelf.find(&piece.hash, &mut self.piece) {
+                self.current = Some(number);
+                return Ok(());
+            }
+            // Its pack was perhaps not looked for; it will be the next time, since it is not at hand any more.
+            if was_there && self.packs.get(piece.pack as usize).is_none_or(Option::is_none) {
+                let message = format!("piece {number} at hand is damaged; the store has it");
+                return Err(StoreError::new(StoreErrorKind::Retry, message).into());
+            }
+        }
         let name = self.manifest.packs[piece.pack as usize].name.as_str();
         let pack = self.packs.get_mut(piece.pack as usize).and_then(Option::as_mut);
         let pack = pack.ok_or_else(|| damaged(&format!("its pack {name} is missing")))?;
-        self.current = None;
         self.piece.resize(piece.stored as usize, 0);
         pack.seek(SeekFrom::Start(piece.at))?;
         pack.read_exact(&mut self.piece).map_err(|error| match error.kind() {
@@ -52,6 +70,9 @@ impl PiecesReader {
         }
         if self.piece.len() != piece.len as usize || *blake3::hash(&self.piece).as_bytes() != piece.hash {
             return Err(damaged(&format!("piece {number} in its pack {name} is another")));
+        }
+        if let Some(shelf) = &self.shelf {
+            shelf.keep(piece.hash, &self.piece);
         }
         self.current = Some(number);
         Ok(())

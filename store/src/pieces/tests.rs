@@ -123,3 +123,29 @@ async fn a_plain_blob_is_told_from_a_manifest() {
         assert_eq!(read == b"bytes", !is_manifest);
     }
 }
+
+#[tokio::test]
+async fn what_is_at_hand_is_not_fetched_and_verified_nevertheless() {
+    let (store, pieces) = pieces();
+    let state = noise(1, 20 * PIECE_BYTES + 17);
+    write(&pieces, "1", None, b"head", &state).await;
+    // One process reads it, and has it at hand from then on.
+    let warm = pieces.clone().with_shelf(Some(Shelf::new().unwrap()));
+    let whole = [b"head", &state[..]].concat();
+    assert_eq!(read(&warm, "1").await.unwrap(), whole);
+    store.delete(&key("packs/1")).await.unwrap();
+    assert_eq!(read(&warm, "1").await.unwrap(), whole);
+    assert_eq!(read(&pieces, "1").await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+
+    // What it writes it has at hand too; a byte that changed there is noticed, and the store asked.
+    let shelf = Shelf::new().unwrap();
+    let warm = pieces.clone().with_shelf(Some(shelf.clone()));
+    write(&warm, "2", None, b"head", &state).await;
+    shelf.damage(5 * PIECE_BYTES as u64);
+    let error = read(&warm, "2").await.unwrap_err();
+    assert!(error.to_string().contains("at hand is damaged"), "{error}");
+    assert_eq!(read(&warm, "2").await.unwrap(), whole);
+    store.delete(&key("packs/2")).await.unwrap();
+    assert_eq!(read(&warm, "2").await.unwrap(), whole);
+    assert!(shelf.len_bytes() < (22 * PIECE_BYTES) as u64 + whole.len() as u64);
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::PIECE_BYTES;
 use super::manifest::{Manifest, Pack, Piece};
+use super::shelf::Shelf;
 use crate::{BlobWriter, StoreError};
 
 /// A blob that would be read from more packs than this is written anew.
@@ -22,6 +23,7 @@ pub struct PiecesWriter {
     pack_len: u64,
     piece: Vec<u8>,
     compresses: bool,
+    shelf: Option<Shelf>,
 }
 
 /// A blob in pieces that is durable.
@@ -42,6 +44,7 @@ impl PiecesWriter {
         name: &str,
         base: Option<&Arc<Manifest>>,
         compresses: bool,
+        shelf: Option<Shelf>,
     ) -> Self {
         // What nobody needs any more must not be kept, and carried along, for ever.
         let is_worthwhile = |base: &&Arc<Manifest>| {
@@ -61,6 +64,7 @@ impl PiecesWriter {
             pack_len: 0,
             piece: Vec::with_capacity(PIECE_BYTES),
             compresses,
+            shelf,
         }
     }
 
@@ -78,6 +82,9 @@ impl PiecesWriter {
 
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         let hash = *blake3::hash(bytes).as_bytes();
+        if let Some(shelf) = &self.shelf {
+            shelf.keep(hash, bytes);
+        }
         if let Some(piece) = self.known.get(&hash) {
             self.manifest.pieces.push(*piece);
             return Ok(());
