@@ -52,6 +52,16 @@ async fn an_input_and_a_result_are_passed_on_to_the_letter() {
         let told = r#"{"result":[340282366920938463463374607431768211454,[0.30000000000000004,1e+23]]}"#;
         assert!(status == 200 && answer.contains(told) && answer.contains(around), "{answer}");
     }
+    // So are parameters that are bound to the action, which are shown to the letter too.
+    let bound = r#"{ "exec": { "kind": "blackbox", "image": "subject" }, "parameters": [
+        { "key": "n", "value": 340282366920938463463374607431768211455 }, { "key": "xs", "value": [0.30000000000000004, 1e23] }
+    ] }"#;
+    let put = stage.request_text(reqwest::Method::PUT, "actions/wide?overwrite=true", bound.to_owned());
+    let (status, answer) = put.await.unwrap();
+    assert!(status == 200 && answer.contains("340282366920938463463374607431768211455"), "{answer}");
+    let path = "actions/wide?blocking=true&result=true";
+    let (_, answer) = stage.request_text(reqwest::Method::POST, path, "{}".to_owned()).await.unwrap();
+    assert_eq!(answer, r#"{"result":[340282366920938463463374607431768211454,[0.30000000000000004,1e+23]]}"#);
     stage.platform.shutdown().await;
 }
 

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{KeyValue, Refusal, value_of};
+use super::{Annotation, Parameter, Refusal, Shown, value_of};
 use crate::events::{epoch_ms, millis};
 use crate::function::{Function, Habits};
 use crate::limits::Limits;
@@ -54,8 +54,8 @@ pub(super) struct Action {
     patch: u32,
     pub(super) exec: Exec,
     pub(super) limits: ActionLimits,
-    pub(super) parameters: Vec<KeyValue>,
-    annotations: Vec<KeyValue>,
+    pub(super) parameters: Vec<Parameter>,
+    annotations: Vec<Annotation>,
     updated: SystemTime,
     pub(super) function: Arc<Function>,
 }
@@ -89,8 +89,8 @@ pub(super) struct ActionLimits {
 pub(super) struct ActionPut {
     exec: Option<Exec>,
     limits: Option<LimitsPut>,
-    parameters: Option<Vec<KeyValue>>,
-    annotations: Option<Vec<KeyValue>>,
+    parameters: Option<Vec<Parameter>>,
+    annotations: Option<Vec<Annotation>>,
     #[serde(default, rename = "delAnnotations")]
     del_annotations: Vec<String>,
 }
@@ -134,26 +134,23 @@ impl Action {
     }
 
     /// As the API shows it, with or without what it runs.
-    pub(super) fn json(&self, shared: &Shared, code: bool) -> Value {
+    pub(super) fn json(&self, shared: &Shared, code: bool) -> Shown {
         let mut exec = json!(self.exec);
         if let (false, Value::Object(exec)) = (code, &mut exec) {
             exec.remove("code");
         }
-        json!({
+        let rest = json!({
             "namespace": self.namespace(shared), "name": self.name.name, "version": self.version(), "publish": false,
-            "exec": exec, "limits": self.limits, "parameters": self.parameters, "annotations": self.annotations,
-            "updated": epoch_ms(self.updated),
-        })
+            "exec": exec, "limits": self.limits, "annotations": self.annotations, "updated": epoch_ms(self.updated),
+        });
+        Shown::new(&self.parameters, rest)
     }
 
     /// As lists show it.
     pub(super) fn brief(&self, shared: &Shared) -> Value {
-        let mut brief = self.json(shared, false);
-        if let Value::Object(brief) = &mut brief {
-            brief.remove("parameters");
-            brief.insert("exec".to_owned(), json!({ "binary": self.exec.binary }));
-        }
-        brief
+        let mut brief = self.json(shared, false).rest;
+        brief.insert("exec".to_owned(), json!({ "binary": self.exec.binary }));
+        Value::Object(brief)
     }
 }
 
@@ -189,10 +186,11 @@ fn make(shared: &Shared, name: ActionName, put: ActionPut, old: Option<&Action>)
     let exec = put.exec.or_else(|| old.map(|old| old.exec.clone())).ok_or_else(missing)?;
     check_exec(shared, &exec)?;
     let limits = limits(&shared.config.limits, put.limits.as_ref(), old.map(|old| old.limits))?;
-    let kept = |kept: fn(&Action) -> &Vec<KeyValue>| old.map(kept).cloned().unwrap_or_default();
-    let parameters = put.parameters.unwrap_or_else(|| kept(|old| &old.parameters));
+    let kept = || old.map(|old| old.parameters.clone()).unwrap_or_default();
+    let parameters = put.parameters.unwrap_or_else(kept);
     check_parameters(shared, &parameters)?;
-    let mut annotations = put.annotations.unwrap_or_else(|| kept(|old| &old.annotations));
+    let kept = || old.map(|old| old.annotations.clone()).unwrap_or_default();
+    let mut annotations = put.annotations.unwrap_or_else(kept);
     annotations.retain(|pair| !put.del_annotations.contains(&pair.key));
     complete(&mut annotations, &exec)?;
     let mut function = Function::new(name.key(), exec.image.clone(), Habits::OpenWhisk);
@@ -229,8 +227,9 @@ pub(super) fn too_large(length: u64, max: usize) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
 }
 
-pub(super) fn check_parameters(shared: &Shared, parameters: &[KeyValue]) -> Result<(), Refusal> {
-    let (length, max) = (json!(parameters).to_string().len(), shared.config.limits.payload_bytes);
+pub(super) fn check_parameters(shared: &Shared, parameters: &[Parameter]) -> Result<(), Refusal> {
+    let sizes = parameters.iter().map(|pair| pair.key.len() + pair.value.get().len());
+    let (length, max): (usize, _) = (sizes.sum(), shared.config.limits.payload_bytes);
     if length > max {
         return Err(too_large(u64::try_from(length).unwrap_or(u64::MAX), max));
     }
@@ -238,15 +237,15 @@ pub(super) fn check_parameters(shared: &Shared, parameters: &[KeyValue]) -> Resu
 }
 
 /// Adds the annotations that OpenWhisk adds.
-fn complete(annotations: &mut Vec<KeyValue>, exec: &Exec) -> Result<(), Refusal> {
+fn complete(annotations: &mut Vec<Annotation>, exec: &Exec) -> Result<(), Refusal> {
     if value_of(annotations, "conductor").is_some_and(|value| *value != json!(false)) {
         return Err(Refusal::bad_request("conductor actions are not offered by the local platform"));
     }
     if value_of(annotations, "provide-api-key").is_none() {
-        annotations.push(KeyValue { key: "provide-api-key".to_owned(), value: json!(false), init: false });
+        annotations.push(Annotation { key: "provide-api-key".to_owned(), value: json!(false) });
     }
     annotations.retain(|pair| pair.key != "exec");
-    annotations.push(KeyValue { key: "exec".to_owned(), value: json!(exec.kind), init: false });
+    annotations.push(Annotation { key: "exec".to_owned(), value: json!(exec.kind) });
     Ok(())
 }
 

@@ -122,8 +122,8 @@ fn parameters(shared: &Shared, action: &Action, payload: Fields) -> serde_json::
     let package = action.name.package.as_ref().and_then(|name| packages.get(name));
     let bound = package.map(|package| package.parameters.as_slice()).unwrap_or_default();
     let bound = bound.iter().chain(&action.parameters).filter(|pair| !pair.init);
-    let bound = bound.map(|pair| to_raw_value(&pair.value).map(|value| (pair.key.clone(), value)));
-    let all: Fields = bound.chain(payload.into_iter().map(Ok)).collect::<serde_json::Result<_>>()?;
+    let bound = bound.map(|pair| (pair.key.clone(), pair.value.clone()));
+    let all: Fields = bound.chain(payload).collect();
     to_raw_value(&all)
 }
 
@@ -192,7 +192,8 @@ impl Work for Run {
         let mut env: BTreeMap<_, _> =
             env.map(|(name, value)| (format!("__OW_{}", name.to_uppercase()), value)).collect();
         for pair in self.action.parameters.iter().filter(|pair| pair.init) {
-            let text = pair.value.as_str().map_or_else(|| pair.value.to_string(), str::to_owned);
+            let written = pair.value.get();
+            let text = serde_json::from_str(written).unwrap_or_else(|_| written.to_owned());
             env.insert(pair.key.clone(), text);
         }
         let exec = &self.action.exec;

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 pub(crate) use rest::answer;
 
@@ -43,18 +44,45 @@ impl Whisk {
     }
 }
 
-/// A parameter or annotation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct KeyValue {
+/// A parameter, whose value is passed on to the letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Parameter {
     key: String,
-    #[serde(default)]
-    value: Value,
-    /// A parameter for the function's environment, told at `/init` alone.
+    #[serde(default = "null")]
+    value: Box<RawValue>,
+    /// For the function's environment, told at `/init` alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     init: bool,
 }
 
-fn value_of<'a>(pairs: &'a [KeyValue], key: &str) -> Option<&'a Value> {
+fn null() -> Box<RawValue> {
+    RawValue::NULL.to_owned()
+}
+
+/// An entity as the API shows it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    parameters: Vec<Parameter>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl Shown {
+    fn new(parameters: &[Parameter], rest: Value) -> Self {
+        let rest = if let Value::Object(rest) = rest { rest } else { Map::new() };
+        Self { parameters: parameters.to_vec(), rest }
+    }
+}
+
+/// An annotation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Annotation {
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+fn value_of<'a>(pairs: &'a [Annotation], key: &str) -> Option<&'a Value> {
     pairs.iter().find(|pair| pair.key == key).map(|pair| &pair.value)
 }
 
