@@ -6,6 +6,8 @@
 
 pub(crate) mod control;
 pub(crate) mod duration;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod http;
 pub(crate) mod input;
 pub(crate) mod openfaas;
