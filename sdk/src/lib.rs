@@ -32,6 +32,9 @@
 //! `cargo faas run factors --input '{"n": 360}' --time-limit 2s` runs it on this machine. [`Context`] gives a handler
 //! recorded steps and named state.
 
+#[cfg(test)]
+extern crate self as limitless_faas;
+
 pub mod checkpoint;
 mod config;
 #[cfg(feature = "dmtcp")]

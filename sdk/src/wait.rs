@@ -8,7 +8,7 @@ use limitless_faas_core::log::Wake;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::Context;
-use crate::engine::{Step, Steps, now_us};
+use crate::engine::{Step, Steps};
 use crate::error::{Error, Result};
 use crate::step::{decode, encode};
 
@@ -39,13 +39,13 @@ impl<S> Context<S> {
     pub async fn sleep(&self, key: impl Into<String>, duration: Duration) -> Result<()> {
         let Some(steps) = self.steps() else { return Ok(()) };
         let until_ms = ends_at(&steps, &key.into(), duration).await?;
-        if now_ms() >= until_ms {
+        if now_ms(&steps) >= until_ms {
             return Ok(());
         }
         if !steps.is_near(until_ms) {
             match self.park(at(until_ms)).await {}
         }
-        tokio::time::sleep(left(until_ms)).await;
+        tokio::time::sleep(left(&steps, until_ms)).await;
         Ok(())
     }
 
@@ -57,11 +57,14 @@ impl<S> Context<S> {
         let Some(steps) = self.steps() else { return Ok(()) };
         let runtime = steps.blocking().ok_or_else(|| Error::msg("call sleep in an async handler"))?;
         let until_ms = runtime.block_on(ends_at(&steps, &key.into(), duration))?;
-        if now_ms() < until_ms && !steps.is_near(until_ms) {
+        if now_ms(&steps) < until_ms && !steps.is_near(until_ms) {
             self.leave(at(until_ms));
         }
-        std::thread::sleep(left(until_ms));
-        Ok(())
+        let left = left(&steps, until_ms);
+        runtime.block_on(async {
+            tokio::time::sleep(left).await;
+            Ok(())
+        })
     }
 
     /// Waits until the event of this name has happened to this execution, and answers its data. Nothing is charged meanwhile:
@@ -107,7 +110,7 @@ impl<S> Context<S> {
         if let Some(json) = happened(&steps, event).await? {
             return read(event, &json).map(Some);
         }
-        if now_ms() < until_ms {
+        if now_ms(&steps) < until_ms {
             match self.park(at(until_ms).or(event_of(event))).await {}
         }
         steps.begin(&verdict)?;
@@ -161,7 +164,7 @@ async fn ends_at(steps: &Arc<Steps>, key: &str, duration: Duration) -> Result<u6
         return decode(key, &bytes);
     }
     steps.ready().await?;
-    let until_ms = now_ms().saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let until_ms = now_ms(steps).saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     steps.record(key, encode(key, &until_ms)?).await?;
     Ok(until_ms)
 }
@@ -202,10 +205,10 @@ fn event_of(name: &str) -> Wake {
     Wake { at_ms: None, events: vec![name.to_owned()] }
 }
 
-fn now_ms() -> u64 {
-    now_us() / 1000
+fn now_ms(steps: &Steps) -> u64 {
+    steps.now_us() / 1000
 }
 
-fn left(until_ms: u64) -> Duration {
-    Duration::from_millis(until_ms.saturating_sub(now_ms()))
+fn left(steps: &Steps, until_ms: u64) -> Duration {
+    Duration::from_millis(until_ms.saturating_sub(now_ms(steps)))
 }

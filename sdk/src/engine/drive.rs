@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::handler::{Run, RunEvent};
-use super::{Engine, Incoming, no_store, now_us, state};
+use super::{Engine, Incoming, no_store, state};
 use crate::engine::{Steps, Wraps};
 use crate::runtime::control::Control;
 
@@ -58,7 +58,10 @@ impl Drive {
             outgoing: engine.outgoing.clone(),
             beside: incoming.successor.clone(),
         };
-        let steps = Steps::new(log.clone(), &delivery, of_handler.0.clone(), vars, incoming.handler, wraps);
+        let world = engine.world.clone();
+        let steps =
+            Steps::new(log.clone(), &delivery, of_handler.0.clone(), vars, incoming.handler, wraps, world);
+        let verified = state::Verified::new(engine.world.clone());
         Self {
             engine,
             incoming,
@@ -70,7 +73,7 @@ impl Drive {
             run: None,
             generation: 0,
             alarm: None,
-            verified: state::Verified::default(),
+            verified,
             steps: Arc::new(steps),
             is_stopping: false,
         }
@@ -80,13 +83,13 @@ impl Drive {
     pub(super) async fn run(mut self) -> Answer {
         let mut event = Event::Arrived;
         loop {
-            let mut commands: VecDeque<_> = self.invocation.on(now_us(), event).into();
+            let mut commands: VecDeque<_> = self.invocation.on(self.engine.world.now_us(), event).into();
             while let Some(command) = commands.pop_front() {
                 if let Command::Answer(answer) = command {
                     return answer;
                 }
                 if let Some(event) = self.perform(command) {
-                    commands.extend(self.invocation.on(now_us(), event));
+                    commands.extend(self.invocation.on(self.engine.world.now_us(), event));
                 }
             }
             event = match self.next_event().await {
@@ -175,7 +178,7 @@ impl Drive {
             Command::Invoke { entry, wait_ms, within_ms } => self.invoke(entry, wait_ms, within_ms),
             Command::Deliver { to, answer, wait_ms } => self.deliver(to, *answer, wait_ms),
             Command::Alarm { at_us } => {
-                let wait = Duration::from_micros(at_us.saturating_sub(now_us()));
+                let wait = Duration::from_micros(at_us.saturating_sub(self.engine.world.now_us()));
                 self.alarm = Some(Instant::now() + wait);
             }
             Command::Note(text) => note(&text),
@@ -253,6 +256,7 @@ impl Drive {
             self.incoming.handler,
             self.log.clone(),
             self.invocation.delivery(),
+            self.engine.world.clone(),
         );
         self.run = Some(run.clone());
         let opening = given
@@ -295,12 +299,13 @@ impl Drive {
     fn store_output(&mut self, json: String) {
         let (log, nonce) = (self.log.clone(), self.invocation.delivery().nonce);
         let deadline_ms = self.invocation.delivery().deadline_ms;
+        let world = self.engine.world.clone();
         self.under_way.spawn(async move {
             let Some(log) = log else { return Event::OutputStored(Err(no_store())) };
             let name = key::result(log.id(), nonce);
             let mut stored = log.store_json(&name, json.clone()).await;
             while stored.as_ref().is_err_and(|failure| failure.code == Code::StoreAway)
-                && now_us() / 1000 < deadline_ms
+                && world.now_us() / 1000 < deadline_ms
             {
                 pause(20).await;
                 stored = log.store_json(&name, json.clone()).await;
@@ -322,14 +327,14 @@ impl Drive {
         self.under_way.spawn(async move {
             pause(wait_ms).await;
             Event::Invoked(match control {
-                Ok(control) => engine.outgoing.invoke(&successor, &control, within).await,
+                Ok(control) => engine.world.invoke(successor, control, within).await,
                 Err(failure) => Err(failure),
             })
         });
     }
 
     fn deliver(&mut self, to: String, answer: Answer, wait_ms: u64) {
-        let (engine, log) = (self.engine.clone(), self.log.clone());
+        let (world, log) = (self.engine.world.clone(), self.log.clone());
         let execution = self.invocation.delivery().execution.clone();
         self.under_way.spawn(async move {
             pause(wait_ms).await;
@@ -348,7 +353,7 @@ impl Drive {
                 }
                 _ => return Event::Delivered(Err(no_store())),
             };
-            Event::Delivered(engine.outgoing.deliver(&to, &execution, body).await)
+            Event::Delivered(world.deliver(to, execution, body).await)
         });
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
 use limitless_faas_core::log::Saved;
@@ -13,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::saving::{Saving, store_error};
 use super::state::{Envelope, State};
+use super::world::World;
 use super::{Steps, no_store};
 use crate::checkpoint::{Outcome, Request, Session};
 use crate::handler::HandlerDef;
@@ -42,16 +42,14 @@ struct Inner {
     wanted: std::sync::Mutex<(Option<Session>, Option<Request>)>,
     is_abandoned: AtomicBool,
     abandoned: Notify,
-    /// When the hook began to save.
-    saving_since: std::sync::Mutex<Option<Instant>>,
+    /// When the hook began to save, in µs.
+    saving_since: std::sync::Mutex<Option<u64>>,
     /// Until when a store that fails is offered the state again, µs since 1970.
     offer_until_us: AtomicU64,
     /// What the hook saved.
     saved: std::sync::Mutex<Option<(Saved, Option<Envelope>)>>,
+    world: Arc<dyn World>,
 }
-
-/// Counts the checkpoints of this process, so that no two blobs share a name.
-static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 type Prepared = (String, Option<State>, u64, Arc<Steps>);
 
@@ -62,6 +60,7 @@ impl Run {
         handler: &'static HandlerDef,
         log: Option<Log>,
         delivery: &Delivery,
+        world: Arc<dyn World>,
     ) -> Self {
         let inner = Inner {
             generation,
@@ -76,6 +75,7 @@ impl Run {
             saving_since: std::sync::Mutex::default(),
             offer_until_us: AtomicU64::new(0),
             saved: std::sync::Mutex::default(),
+            world,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -128,8 +128,8 @@ impl Run {
             Err(failure) => return self.tell(Event::Finished(Finished::Unable { failure, steps: 0 }), None),
         };
         let runtime = tokio::runtime::Handle::current();
-        // A thread that is still there from the run before costs a tenth of a new one.
-        tokio::task::spawn_blocking(move || self.compute(prepared, &runtime));
+        let world = self.inner.world.clone();
+        world.spawn(Box::new(move || self.compute(prepared, &runtime)));
     }
 
     fn compute(self, (input, state, epoch, steps): Prepared, runtime: &tokio::runtime::Handle) {
@@ -168,8 +168,13 @@ impl Run {
             return Err(std::io::Error::other("this invocation no longer drives the execution"));
         }
         // A store that wants several attempts costs all of them.
-        lock(&self.inner.saving_since).get_or_insert_with(Instant::now);
+        lock(&self.inner.saving_since).get_or_insert_with(|| self.now_us());
         Ok(())
+    }
+
+    /// Microseconds since 1970.
+    pub(super) fn now_us(&self) -> u64 {
+        self.inner.world.now_us()
     }
 
     /// Until when the store is offered the state, µs since 1970.
@@ -179,8 +184,8 @@ impl Run {
 
     /// The state is durable, or stands in what the log entry will hold.
     pub(super) fn has_saved(&self, mut saved: Saved, envelope: Option<Envelope>) {
-        let since = lock(&self.inner.saving_since).unwrap_or_else(Instant::now);
-        saved.cost_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now_us = self.now_us();
+        saved.cost_us = now_us.saturating_sub(lock(&self.inner.saving_since).unwrap_or(now_us));
         *lock(&self.inner.saved) = Some((saved, envelope));
     }
 
@@ -188,25 +193,26 @@ impl Run {
         if !self.inner.handler.is_async {
             return session.run_definition(self.inner.handler, input);
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                return Outcome::Panicked { message: format!("no runtime for the handler: {error}") };
-            }
-        };
         let mut running = std::pin::pin!(session.run_definition_async(self.inner.handler, input));
         let mut abandoned = std::pin::pin!(self.inner.abandoned.notified());
-        let outcome = runtime.block_on(std::future::poll_fn(|cx| {
-            if abandoned.as_mut().poll(cx).is_ready() {
-                let message = "this invocation no longer drives the execution".to_owned();
-                return std::task::Poll::Ready(Outcome::Panicked { message });
-            }
-            running.as_mut().poll(cx)
-        }));
-        // What the handler left running on threads of its runtime must not hold up saving its state.
-        runtime.shutdown_background();
-        outcome
+        let mut ended = None;
+        let waiting = std::pin::pin!(async {
+            let first = std::future::poll_fn(|cx| {
+                if abandoned.as_mut().poll(cx).is_ready() {
+                    let message = "this invocation no longer drives the execution".to_owned();
+                    return std::task::Poll::Ready(Outcome::Panicked { message });
+                }
+                running.as_mut().poll(cx)
+            });
+            ended = Some(first.await);
+        });
+        let ran = self.inner.world.run(waiting);
+        let message = match (ended, ran) {
+            (Some(outcome), _) => return outcome,
+            (None, Err(error)) => format!("no runtime for the handler: {error}"),
+            (None, Ok(())) => "the handler's runtime ended before it did".to_owned(),
+        };
+        Outcome::Panicked { message }
     }
 
     fn header(&self, epoch: u64) -> limitless_faas_core::checkpoint::Header {
@@ -215,7 +221,8 @@ impl Run {
             &self.inner.execution,
             epoch,
             self.inner.nonce,
-            SEQUENCE.fetch_add(1, Ordering::Relaxed),
+            // A run saves at most once, so no two blobs share a name.
+            self.inner.generation,
         )
     }
 

@@ -8,8 +8,11 @@ mod handler;
 pub(crate) mod pieces;
 mod saving;
 mod signing;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod steps;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -28,6 +31,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
+use world::World;
 
 pub(crate) use drive::note;
 #[cfg(feature = "programs")]
@@ -132,6 +136,7 @@ pub(crate) struct Engine {
     told: OnceLock<Config>,
     handlers: &'static [&'static HandlerDef],
     outgoing: Outgoing,
+    world: Arc<dyn World>,
     store: OnceLock<Arc<dyn Store>>,
     /// What successors are signed with, once it was looked up.
     keys: OnceLock<Option<SecretKeys>>,
@@ -152,28 +157,29 @@ pub(crate) fn now_us() -> u64 {
 
 /// An id for a call that has none of its own.
 pub(crate) fn random_execution() -> ExecutionId {
-    ExecutionId::from_random(random())
+    let mut bytes = [0; 16];
+    fill(&mut bytes);
+    ExecutionId::from_random(bytes)
 }
 
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
+fn fill(bytes: &mut [u8]) {
     // The kernel's generator fails on no system this runs on; should it, the clock and this address still differ
     // between deliveries, which is all that a nonce is for.
-    if getrandom::fill(&mut bytes).is_err() {
-        let seed =
-            blake3::hash(format!("{} {:p} {}", now_us(), &raw const bytes, std::process::id()).as_bytes());
+    if getrandom::fill(bytes).is_err() {
+        let seed = blake3::hash(format!("{} {bytes:p} {}", now_us(), std::process::id()).as_bytes());
         bytes.iter_mut().zip(seed.as_bytes()).for_each(|(byte, seed)| *byte = *seed);
     }
-    bytes
 }
 
 impl Engine {
     pub(crate) fn new(config: Config, handlers: &'static [&'static HandlerDef]) -> Self {
+        let outgoing = Outgoing::default();
         Self {
             config,
             told: OnceLock::new(),
             handlers,
-            outgoing: Outgoing::default(),
+            world: Arc::new(world::Real(outgoing.clone())),
+            outgoing,
             store: OnceLock::new(),
             keys: OnceLock::new(),
             was_used: AtomicBool::new(false),
@@ -316,7 +322,9 @@ impl Engine {
     }
 
     fn delivery(&self, incoming: &Incoming) -> (Delivery, Option<String>) {
-        let nonce = Nonce::from_random(random());
+        let mut nonce = [0; 8];
+        self.world.fill(&mut nonce);
+        let nonce = Nonce::from_random(nonce);
         let (execution, call, input) = match &incoming.asked {
             Asked::Resume { execution, entry, .. } => {
                 (execution.clone(), Call::Resume { entry: *entry }, None)
@@ -404,7 +412,7 @@ fn described(execution: &ExecutionId, nonce: Nonce, json: &str) -> Input {
 /// puzzle whoever wrote 2 s.
 fn as_set(left_ms: u64) -> u64 {
     let step = 10_u64.pow(left_ms.checked_ilog10().unwrap_or(0).saturating_sub(1));
-    left_ms.next_multiple_of(step)
+    left_ms.checked_next_multiple_of(step).unwrap_or(left_ms)
 }
 
 pub(crate) fn no_store() -> Failure {

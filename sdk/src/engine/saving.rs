@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::handler::Run;
 use super::state::{Envelope, to_hex};
-use super::{no_store, now_us, pieces};
+use super::{no_store, pieces};
 use crate::checkpoint::{Sink, Target};
 
 /// An envelope up to this length is held in memory; longer ones stream into a blob.
@@ -75,7 +75,7 @@ impl Sink for Saving {
             return false;
         }
         let wait = (BETWEEN * self.place.attempt).min(LONGEST_BETWEEN);
-        let again_us = now_us().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
+        let again_us = self.run.now_us().saturating_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX));
         if again_us >= self.run.offer_until_us() {
             return false;
         }

@@ -11,6 +11,7 @@ use limitless_faas_store::{EnvelopeError, EnvelopeReader, Key, Log, StoreError, 
 
 use super::handler::lock;
 use super::pieces;
+use super::world::World;
 #[cfg(feature = "programs")]
 use crate::handler::Entry;
 use crate::handler::HandlerDef;
@@ -42,13 +43,17 @@ impl Read for State {
 }
 
 /// What was read and found good, so that going on does not read it again.
-#[derive(Default)]
 pub(super) struct Verified {
+    world: Arc<dyn World>,
     opened: Arc<Mutex<Option<(String, State)>>>,
     held: Option<Envelope>,
 }
 
 impl Verified {
+    pub(super) fn new(world: Arc<dyn World>) -> Self {
+        Self { world, opened: Arc::default(), held: None }
+    }
+
     /// Keeps an envelope that this process wrote itself.
     pub(super) fn remember(&mut self, envelope: Envelope) {
         self.held = Some(envelope);
@@ -61,10 +66,10 @@ impl Verified {
         saved: Saved,
         handler: &'static HandlerDef,
     ) -> impl Future<Output = Verdict> + Send + use<> {
-        let opened = self.opened.clone();
+        let (opened, world) = (self.opened.clone(), self.world.clone());
         async move {
             let hash = saved.hash.clone();
-            match open(log, saved, None, handler).await {
+            match open(&*world, log, saved, None, handler).await {
                 Ok(state) => {
                     *lock(&opened) = Some((hash, state));
                     Verdict::Good
@@ -83,11 +88,12 @@ impl Verified {
     ) -> impl Future<Output = Result<State, Failure>> + Send + use<> {
         let opened = lock(&self.opened).take().filter(|(hash, _)| *hash == saved.hash);
         let held = self.held.take().filter(|envelope| envelope.hash == saved.hash);
+        let world = self.world.clone();
         async move {
             if let Some((_, state)) = opened {
                 return Ok(state);
             }
-            open(log, saved, held, handler).await.map_err(|verdict| match verdict {
+            open(&*world, log, saved, held, handler).await.map_err(|verdict| match verdict {
                 Verdict::Incompatible(failure) | Verdict::Away(failure) => failure,
                 Verdict::Damaged(why) => Failure::new(Code::Damaged, why),
                 Verdict::Missing | Verdict::Good => {
@@ -99,6 +105,7 @@ impl Verified {
 }
 
 async fn open(
+    world: &dyn World,
     log: Option<Log>,
     saved: Saved,
     held: Option<Envelope>,
@@ -122,11 +129,11 @@ async fn open(
     };
     let execution = log.id().clone();
     // A large blob takes a while to read and hash, and health checks want their answers meanwhile.
-    let verifying = tokio::task::spawn_blocking(move || {
-        let verify = if is_known { known } else { verify };
-        verify(source, &execution, &saved, handler)
-    });
-    let verified = verifying
+    let (tell, verified) = tokio::sync::oneshot::channel();
+    let verify = if is_known { known } else { verify };
+    // Nobody listens any more where the delivery has ended.
+    world.spawn(Box::new(move || drop(tell.send(verify(source, &execution, &saved, handler)))));
+    let verified = verified
         .await
         .unwrap_or_else(|_| Err(Verdict::Away(Failure::new(Code::StoreAway, "verifying was interrupted"))))?;
     with_images(&log, verified, handler).await

@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, watch};
 
 use self::group::{Group, Queue};
 use super::handler::{RunEvent, lock};
-use super::{Vars, no_store, now_us};
+use super::world::World;
+use super::{Vars, no_store};
 use crate::checkpoint::Services;
 use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
@@ -54,6 +55,7 @@ pub(crate) struct Steps {
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
     wraps: Wraps,
+    world: Arc<dyn World>,
 }
 
 /// Where the nodes of a workflow run, and how those in other wraps are reached.
@@ -135,6 +137,25 @@ pub(crate) enum Step {
 
 impl Services for Steps {}
 
+/// The thread of a handler that is not async: it is nobody else's, and may wait.
+pub(crate) struct Blocking<'a>(&'a Steps);
+
+impl Blocking<'_> {
+    /// Waits for what the process's runtime drives.
+    ///
+    /// # Errors
+    /// The future's own.
+    pub(crate) fn block_on<T, E: From<Failure>>(
+        &self,
+        future: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut ended = None;
+        self.0.world.wait(&self.0.process, std::pin::pin!(async { ended = Some(future.await) }));
+        let interrupted = || Failure::new(Code::StoreAway, "waiting was interrupted");
+        ended.unwrap_or_else(|| Err(interrupted().into()))
+    }
+}
+
 impl Steps {
     pub(super) fn new(
         log: Option<Log>,
@@ -143,9 +164,11 @@ impl Steps {
         vars: Vars,
         handler: &HandlerDef,
         wraps: Wraps,
+        world: Arc<dyn World>,
     ) -> Self {
         Self {
             wraps,
+            world,
             process: Handle::current(),
             is_async: handler.is_async,
             runs_from_the_top: handler.checkpoints.is_empty(),
@@ -186,9 +209,14 @@ impl Steps {
         self.vars.get(name)
     }
 
-    /// The runtime that a handler which is not async may wait for.
-    pub(crate) fn blocking(&self) -> Option<Handle> {
-        (!self.is_async).then(|| self.process.clone())
+    /// How a handler that is not async may wait.
+    pub(crate) fn blocking(&self) -> Option<Blocking<'_>> {
+        (!self.is_async).then_some(Blocking(self))
+    }
+
+    /// Microseconds since 1970.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.world.now_us()
     }
 
     /// The execution is somebody else's: nothing more is recorded, and no step begins.
@@ -212,7 +240,7 @@ impl Steps {
     /// Whether something that is so far off is waited for here, since leaving and coming back would take as long.
     pub(crate) fn is_near(&self, until_ms: u64) -> bool {
         const NEAR_MS: u64 = 250;
-        until_ms < self.wait_until_ms && until_ms.saturating_sub(now_us() / 1000) <= NEAR_MS
+        until_ms < self.wait_until_ms && until_ms.saturating_sub(self.now_us() / 1000) <= NEAR_MS
     }
 
     /// The data of an event, where it has happened.
@@ -221,7 +249,8 @@ impl Steps {
         let mut wait = Duration::from_millis(5);
         loop {
             match log.event(name).await {
-                Err(failure) if failure.code == Code::StoreAway && now_us() / 1000 < self.wait_until_ms => {}
+                Err(failure)
+                    if failure.code == Code::StoreAway && self.now_us() / 1000 < self.wait_until_ms => {}
                 Err(failure) => return Err(lock(&self.known).fatal(failure)),
                 found => return found,
             }
@@ -366,7 +395,7 @@ impl Steps {
         // Where the log can't be begun the delivery ends, and this handler with it.
         let Some(lease_until_ms) = lease_until_ms else { return std::future::pending().await };
         self.check_open()?;
-        if now_us() / 1000 < lease_until_ms {
+        if self.now_us() / 1000 < lease_until_ms {
             return Ok(());
         }
         let failure =
@@ -411,7 +440,7 @@ impl Steps {
             return group.tell(|_| Err(failure.clone()));
         }
         // Acknowledged only while the lease lasts: after it a successor may have sealed the segment.
-        if now_us() / 1000 >= lease_until_ms {
+        if self.now_us() / 1000 >= lease_until_ms {
             return group.tell(|key| Err(lock(&self.known).fatal(lease_over(key))));
         }
         lock(&self.known).add(epoch, &group);
@@ -428,7 +457,7 @@ impl Steps {
                 Ok(length) => return Ok(length),
                 Err(error) => error,
             };
-            let is_over = now_us() / 1000 >= lease_until_ms;
+            let is_over = self.now_us() / 1000 >= lease_until_ms;
             let may_pass = error.is_retryable() || error.kind() == StoreErrorKind::Full;
             if !may_pass || is_over {
                 let failure = limitless_faas_store::log::failure(&error);

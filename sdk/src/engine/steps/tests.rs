@@ -7,6 +7,7 @@ use limitless_faas_store::{BlobReader, BlobWriter, BoxFuture, Created, MemorySto
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::engine::now_us;
 
 /// What becomes of an append.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +106,7 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
     let execution = ExecutionId::from_random([1; 16]);
     let known = Known { epoch: 1, ..Known::default() };
     Arc::new(Steps {
+        world: Arc::new(crate::engine::world::Real::default()),
         wraps: Wraps {
             placement: None,
             tells_nodes: false,

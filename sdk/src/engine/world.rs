@@ -1,0 +1,102 @@
+//! What a function process takes from its surroundings: the time, chance, threads, and who carries its messages.
+//!
+//! Everything else that it learns comes from the store and from its calls. The simulation has a world of its own, in which
+//! all of that follows from a seed.
+
+use std::fmt::Debug;
+use std::io;
+use std::pin::Pin;
+
+use std::time::Duration;
+
+use limitless_faas_core::{ExecutionId, Failure};
+use limitless_faas_store::BoxFuture;
+use tokio::runtime::Handle;
+
+use crate::runtime::control::Control;
+use crate::runtime::outgoing::{Outgoing, Successor};
+
+/// Something to wait for; its result is put where the waiting side finds it.
+pub(crate) type Waiting<'a> = Pin<&'a mut dyn Future<Output = ()>>;
+
+/// See the [module](self).
+pub(crate) trait World: Debug + Send + Sync {
+    /// Microseconds since 1970. Runs on while the process is frozen.
+    fn now_us(&self) -> u64;
+
+    /// Fills `bytes` with chance, for names that nobody else may draw.
+    fn fill(&self, bytes: &mut [u8]);
+
+    /// Computes on a thread that may take its time.
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>);
+
+    /// Waits on such a thread, with a runtime that is nobody else's. Whatever else was begun on it ends with the wait.
+    ///
+    /// # Errors
+    /// Where there can be no runtime.
+    fn run(&self, waiting: Waiting<'_>) -> io::Result<()>;
+
+    /// Waits on such a thread for what the process's own runtime drives.
+    fn wait(&self, process: &Handle, waiting: Waiting<'_>);
+
+    /// [`Outgoing::invoke`].
+    fn invoke(
+        &self,
+        successor: Successor,
+        control: Control,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// [`Outgoing::deliver`].
+    fn deliver(&self, to: String, execution: ExecutionId, body: String)
+    -> BoxFuture<'_, Result<(), Failure>>;
+}
+
+/// The world that a process is started in.
+#[derive(Debug, Default)]
+pub(crate) struct Real(pub(crate) Outgoing);
+
+impl World for Real {
+    fn now_us(&self) -> u64 {
+        super::now_us()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        super::fill(bytes);
+    }
+
+    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        // A thread that is still there from the run before costs a tenth of a new one.
+        drop(tokio::task::spawn_blocking(work));
+    }
+
+    fn run(&self, waiting: Waiting<'_>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(waiting);
+        // What was left running on threads of this runtime must not hold up what comes next.
+        runtime.shutdown_background();
+        Ok(())
+    }
+
+    fn wait(&self, process: &Handle, waiting: Waiting<'_>) {
+        process.block_on(waiting);
+    }
+
+    fn invoke(
+        &self,
+        successor: Successor,
+        control: Control,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move { self.0.invoke(&successor, &control, within).await })
+    }
+
+    fn deliver(
+        &self,
+        to: String,
+        execution: ExecutionId,
+        body: String,
+    ) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move { self.0.deliver(&to, &execution, body).await })
+    }
+}
