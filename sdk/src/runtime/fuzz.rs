@@ -57,16 +57,21 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 async fn told(response: Response<Full<Bytes>>) -> String {
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
-    format!("{status} {} {}", answer["code"], answer["error"])
+    // Numbers are passed on to the letter, and no number type holds them all.
+    let answer: Box<RawValue> = serde_json::from_slice(&body).unwrap();
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(answer.get()).unwrap_or_default();
+    let said = |name| fields.get(name).map_or("", |value| value.get());
+    format!("{status} {} {}", said("code"), said("error"))
 }
 
 #[test]
 fn activations() {
     fuzz("run").slow(2).run(|bytes| {
         run(async {
-            let answer = openwhisk::OpenWhisk::default().run(&engine(), &HeaderMap::new(), bytes).await;
-            told(answer).await
+            let openwhisk = openwhisk::OpenWhisk::default();
+            let answer = openwhisk.activate(&engine(), &HeaderMap::new(), bytes).await;
+            assert!(answer.starts_with('{'), "the platform takes nothing else: {answer}");
+            told(super::http::raw_json(hyper::StatusCode::OK, answer)).await
         })
     });
 }
@@ -74,7 +79,7 @@ fn activations() {
 #[test]
 fn initialisations() {
     fuzz("init")
-        .run(|bytes| run(async { told(openwhisk::OpenWhisk::default().init(&engine(), bytes)).await }));
+        .run(|bytes| run(async { told(openwhisk::OpenWhisk::default().initialise(&engine(), bytes)).await }));
 }
 
 /// A request as it stands in a file, as far as it can be one.

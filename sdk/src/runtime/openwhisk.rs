@@ -63,6 +63,14 @@ struct Run {
 impl OpenWhisk {
     /// Any 200 means ready. Anything else destroys the container.
     pub(crate) fn init(&self, engine: &Engine, body: &[u8]) -> Response<Full<Bytes>> {
+        let answer = self.initialise(engine, body);
+        if answer.status() != StatusCode::OK {
+            end_logs();
+        }
+        answer
+    }
+
+    pub(super) fn initialise(&self, engine: &Engine, body: &[u8]) -> Response<Full<Bytes>> {
         // The platform's own probes may come without a body.
         if body.is_empty() {
             return http::json(StatusCode::OK, &json!({ "ok": true }));
@@ -73,14 +81,12 @@ impl OpenWhisk {
                     init.value.env.into_iter().map(|(name, value)| (name, plain(value.get()))).collect();
                 // Parameters of the deployment that are meant for the environment come this way alone.
                 if let Err(failure) = engine.configure(&env) {
-                    end_logs();
                     return http::json(StatusCode::BAD_REQUEST, &json!({ "error": failure.to_string() }));
                 }
                 Arc::make_mut(&mut self.env.borrow_mut()).extend(env);
                 http::json(StatusCode::OK, &json!({ "ok": true, "handlers": engine.handler_names() }))
             }
             Err(error) => {
-                end_logs();
                 let message = format!("/init can't be read: {error}");
                 http::json(StatusCode::BAD_REQUEST, &json!({ "error": message }))
             }
@@ -94,7 +100,14 @@ impl OpenWhisk {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Response<Full<Bytes>> {
-        let body = match serde_json::from_slice::<Run>(body) {
+        let answer = self.activate(engine, headers, body).await;
+        end_logs();
+        http::raw_json(StatusCode::OK, answer)
+    }
+
+    /// The body of the answer.
+    pub(super) async fn activate(&self, engine: &Arc<Engine>, headers: &HeaderMap, body: &[u8]) -> String {
+        match serde_json::from_slice::<Run>(body) {
             Ok(run) => match self.incoming(engine, headers, run) {
                 Ok(incoming) => {
                     let is_node = incoming.is_node;
@@ -103,9 +116,7 @@ impl OpenWhisk {
                 Err(failure) => error(&failure),
             },
             Err(error) => json!({ "error": format!("/run can't be read: {error}") }).to_string(),
-        };
-        end_logs();
-        http::raw_json(StatusCode::OK, body)
+        }
     }
 
     fn incoming(&self, engine: &Engine, headers: &HeaderMap, mut run: Run) -> Result<Incoming, Failure> {
