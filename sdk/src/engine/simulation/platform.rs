@@ -23,8 +23,10 @@ use crate::runtime::outgoing::Successor;
 /// One call as the platform delivers it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Call {
-    /// It goes on with the execution, perhaps from an entry that it names.
-    pub(super) resumes: Option<Option<u64>>,
+    /// It goes on with the execution, and is not the first call.
+    pub(super) is_resume: bool,
+    /// The entry to go on from, where it names one.
+    pub(super) entry: Option<u64>,
     /// The activation of a delivery that died, for which the platform vouches.
     pub(super) died: Option<String>,
 }
@@ -86,7 +88,7 @@ struct History {
 impl History {
     fn new(case: Case, shared: Arc<Shared>) -> Self {
         let is_durable = shared.draw(|rng| rng.u32(0..10)) > 0;
-        let callback = shared.draw(|rng| rng.bool()).then(|| "http://receiver/".to_owned());
+        let callback = shared.draw(fastrand::Rng::bool).then(|| "http://receiver/".to_owned());
         Self {
             case,
             shared,
@@ -145,7 +147,7 @@ impl History {
             Err(_) => process.kill("its time is over"),
         }
         // Some platforms notice a death, and say so with the next delivery.
-        if self.shared.draw(|rng| rng.bool()) {
+        if self.shared.draw(fastrand::Rng::bool) {
             self.shared.call(Call { died: Some(activation), ..call });
         }
     }
@@ -161,14 +163,15 @@ impl History {
 
     fn incoming(&self, process: &Process, call: &Call, number: u64) -> Incoming {
         let execution = self.execution();
-        let asked = match call.resumes {
-            Some(entry) => Asked::Resume { execution, entry, signature: None },
-            None => Asked::First {
+        let asked = if call.is_resume {
+            Asked::Resume { execution, entry: call.entry, signature: None }
+        } else {
+            Asked::First {
                 execution,
                 input: format!(r#"{{"n":{N}}}"#),
                 is_durable: self.is_durable,
                 callback: self.callback.clone(),
-            },
+            }
         };
         let received_us = process.now_us();
         Incoming {
@@ -187,7 +190,7 @@ impl History {
     /// Asks again wherever nothing moves, as clients and triggers do.
     async fn see_through(&self) {
         let first = || self.shared.call(Call::default());
-        let resume = || self.shared.call(Call { resumes: Some(None), ..Call::default() });
+        let resume = || self.shared.call(Call { is_resume: true, ..Call::default() });
         first();
         let cancels_at = self.shared.draw(|rng| rng.u64(0..80));
         let (mut length, mut tries, mut seconds) = (0, 0, 0);
@@ -220,7 +223,7 @@ impl History {
                 return;
             }
             if let Phase::Suspended { wake: Some(wake), .. } = &folded.phase {
-                if !wake.events.is_empty() && self.shared.draw(|rng| rng.bool()) {
+                if !wake.events.is_empty() && self.shared.draw(fastrand::Rng::bool) {
                     self.shared.note("the event happens");
                     let _ = self.log().record_event(EVENT.0, EVENT.1.to_owned()).await;
                     resume();

@@ -334,7 +334,7 @@ impl World for Simulated {
     }
 
     fn invoke(&self, _: Successor, control: Control, _: Duration) -> BoxFuture<'_, Result<(), Failure>> {
-        let call = Call { resumes: Some(control.entry), ..Call::default() };
+        let call = Call { is_resume: true, entry: control.entry, ..Call::default() };
         Box::pin(self.0.send("its successor", move |shared| shared.call(call)))
     }
 
