@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use limitless_faas_store::conformance::{Extent, check_all};
 use limitless_faas_store::{Key, RECORD_LIMIT_BYTES, Settings, Store, open_with, probe};
-use servers::{Server, or_skip};
+use servers::or_skip;
 
 /// The settings that a test gives, and nothing of this machine's.
 fn settings(pairs: &'static [(&'static str, &'static str)]) -> Settings {
@@ -24,8 +24,8 @@ const AWS: &[(&str, &str)] = &[
     ("AWS_REGION", "us-east-1"),
 ];
 
-fn s3_url(server: &Server) -> String {
-    format!("s3://bucket/some/prefix?endpoint=http://127.0.0.1:{}&path_style=true", server.port)
+fn s3_url(port: u16) -> String {
+    format!("s3://bucket/some/prefix?endpoint=http://127.0.0.1:{port}&path_style=true")
 }
 
 /// Emulators answer some hundred requests a second: a listing of more than one page, and a blob of several parts.
@@ -109,8 +109,69 @@ async fn an_ssh_server_is_believed_only_by_its_host_key() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s3_passes() {
     let Some(server) = or_skip("s3_passes", servers::moto()) else { return };
-    let store = open_with(&s3_url(&server), &settings(AWS)).unwrap();
+    let store = open_with(&s3_url(server.port), &settings(AWS)).unwrap();
     passes(store, FOR_EMULATORS).await;
+}
+
+#[cfg(feature = "s3")]
+fn entry(nonce: u8) -> limitless_faas_core::log::Entry {
+    use limitless_faas_core::log::{Entry, Kind};
+    use limitless_faas_core::{ExecutionId, Nonce};
+    Entry {
+        execution: ExecutionId::derive("squares", "k"),
+        handler: "squares".to_owned(),
+        epoch: 1,
+        nonce: Nonce::from_random([nonce; 8]),
+        at_us: 0,
+        kind: Kind::Cancelled { by: format!("writer {nonce}") },
+    }
+}
+
+/// Sends the same entry to the same number until it is decided; answers whether it stands there.
+#[cfg(feature = "s3")]
+async fn decided(log: &limitless_faas_store::Log, number: u64, nonce: u8) -> bool {
+    use limitless_faas_core::invocation::Written;
+    let entry = entry(nonce);
+    for _ in 0..50 {
+        match log.create(number, &entry).await {
+            Written::New => return true,
+            Written::Taken(there) => return there.is_same(&entry),
+            Written::Unknown(_) => {}
+        }
+    }
+    panic!("entry {number} is not decided");
+}
+
+/// A write is done and its writer is told that the server is not there: what it then finds it knows for its own.
+#[cfg(feature = "s3")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_behind_a_proxy_that_answers_503_after_committing_has_one_winner_of_each_race() {
+    let test = "a_server_behind_a_proxy_that_answers_503_after_committing_has_one_winner_of_each_race";
+    let Some(server) = or_skip(test, servers::moto()) else { return };
+    let proxy = servers::Proxy::new(server.port);
+    let store = open_with(&s3_url(proxy.port), &settings(AWS)).unwrap();
+    let log = limitless_faas_store::Log::new(store.clone(), entry(1).execution);
+    for number in 0..12 {
+        let (one, other) = tokio::join!(decided(&log, number, 1), decided(&log, number, 2));
+        assert!(one != other, "entry {number} has {}", if one { "two winners" } else { "none" });
+        let there = log.entry(number).await.unwrap().unwrap();
+        assert!(there.is_same(&entry(if one { 1 } else { 2 })), "{there:?} stands at {number}");
+    }
+    let segment = Key::new("executions/x/segments/1-a").unwrap();
+    let (mut expected, mut tries) = (Vec::new(), 0);
+    while expected.len() < 60 {
+        let appended = store.append(&segment, expected.len() as u64, "record".into()).await;
+        tries += 1;
+        match appended {
+            Ok(_) => expected.extend_from_slice(b"record"),
+            Err(error) => assert!(error.is_retryable() && tries < 100, "{error}"),
+        }
+    }
+    let mut bytes = Vec::new();
+    let mut reader = store.read_blob(&segment).await.unwrap().unwrap();
+    std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
+    assert_eq!(bytes, expected);
+    assert!(proxy.hidden() > 8, "only {} answers were hidden", proxy.hidden());
 }
 
 #[cfg(feature = "azure")]
@@ -133,7 +194,7 @@ async fn a_server_that_ignores_conditions_is_refused_by_name() {
     let Some(server) = or_skip(test, servers::s3rver()) else { return };
     let keys =
         &[("AWS_ACCESS_KEY_ID", "S3RVER"), ("AWS_SECRET_ACCESS_KEY", "S3RVER"), ("AWS_REGION", "us-east-1")];
-    let store = open_with(&s3_url(&server), &settings(keys)).unwrap();
+    let store = open_with(&s3_url(server.port), &settings(keys)).unwrap();
     let message = probe(&store).await.unwrap_err().to_string();
     assert!(
         message.starts_with("s3://bucket/some/prefix can't be used: it ignores the condition"),

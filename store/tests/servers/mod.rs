@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "every test uses some of it")]
 
+mod proxy;
+
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+
+#[allow(unused_imports, reason = "every test uses some of it")]
+pub(crate) use proxy::Proxy;
 
 /// A server that runs until this is dropped.
 pub(crate) struct Server {
