@@ -90,6 +90,7 @@
 pub mod error;
 pub mod explain;
 pub mod fit;
+pub mod observe;
 pub mod partition;
 pub mod predict;
 pub mod read;

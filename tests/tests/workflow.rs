@@ -172,6 +172,24 @@ async fn nodes_are_told_as_they_run_and_no_more_at_once_than_allowed() {
     stage.platform.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_of_ten_thousand_calls_runs_some_at_a_time() {
+    let setting = Setting { time_limit: Duration::from_secs(60), ..Setting::default() };
+    let stage = placed("each", Model::Ours, setting).await;
+    let numbers: Vec<u64> = (0..10_000).map(|i| i % 50).collect();
+    let input = json!({ "numbers": numbers });
+    let (folded, _) = stage.see_through("each", &input, "k", Duration::from_secs(240)).await.unwrap();
+    let Phase::Completed(stored) = &folded.phase else { panic!("not completed: {:?}", folded.phase) };
+    let found: Vec<u64> = match stored {
+        Stored::Json(json) => serde_json::from_str(json).unwrap(),
+        Stored::Key(_) => {
+            serde_json::from_str(&stage.log(&folded.id).unwrap().json(stored).await.unwrap()).unwrap()
+        }
+    };
+    assert_eq!(found, numbers.into_iter().map(squares).collect::<Vec<_>>());
+    stage.platform.shutdown().await;
+}
+
 #[test]
 fn describe_says_the_graph() {
     let manifest = manifest();

@@ -138,9 +138,16 @@ pub struct Place {
     /// Place its nodes as this plan says, which `cargo faas plan --out` wrote
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub plan: Option<PathBuf>,
-    /// Place its nodes by a model: one-to-one, sand, faastlane, pool or ours [default: threads of one sandbox, as ours does]
+    /// Place its nodes by a model: one-to-one, sand, faastlane, pool, or ours, which plans with --profiles for this machine's
+    /// CPUs [default: threads of one sandbox]
     #[arg(long, value_name = "MODEL", value_parser = model)]
     pub model: Option<Model>,
+    /// What `cargo faas profile` measured of the workflow, for --model ours
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub profiles: Option<PathBuf>,
+    /// What `cargo faas calibrate` measured of this machine, for --model ours
+    #[arg(long, value_name = "FILE", requires = "profiles")]
+    pub calibration: Option<PathBuf>,
     /// Draw when its nodes ran and where, with what the plan predicts beside it
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,

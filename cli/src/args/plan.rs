@@ -105,9 +105,10 @@ pub struct Graph {
 #[command(after_help = "\
 Examples:
   cargo faas profile factors --input '{\"n\": 360}' --release --out profiles.json
-  cargo faas profile factors --input @small.json --input @large.json --runs 50 --out profiles.json")]
+  cargo faas profile factors --input @small.json --input @large.json --runs 50 --out profiles.json
+  cargo faas profile report --input '{\"path\": \"README.md\"}' --out profiles.json   every handler that a workflow calls")]
 pub struct Profile {
-    /// The handler to run alone
+    /// The handler to run alone; of a workflow every handler that it calls, one after the other on the inputs they have there
     pub handler: String,
     /// A sample input: JSON, or @FILE; may be given several times
     #[arg(long, short, value_name = "JSON|@FILE", default_value = "{}")]

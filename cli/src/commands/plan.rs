@@ -63,15 +63,25 @@ pub(super) async fn plan(session: &Session, args: &Plan) -> Result<()> {
 }
 
 fn open(session: &Session, args: &Plan, graph: &Graph) -> Result<Workflow> {
-    let path = &args.profiles;
+    workflow(session, &args.profiles, args.calibration.as_deref(), graph)
+}
+
+/// A graph with the files that say what its nodes cost; maps are as wide as they were when they were measured.
+pub(super) fn workflow(
+    session: &Session,
+    path: &Path,
+    calibration: Option<&Path>,
+    graph: &Graph,
+) -> Result<Workflow> {
     let profiles = read::profiles(&text_of(path, "the profiles")?).map_err(|error| bad_in(path, error))?;
-    let calibration = if let Some(path) = &args.calibration {
+    let calibration = if let Some(path) = calibration {
         read::calibration(&text_of(path, "the calibration")?).map_err(|error| bad_in(path, error))?
     } else {
         session.ui.warn("no --calibration: costs are those of the Chiron paper's cluster, not of yours");
         Calibration::chiron()
     };
-    Workflow::new(graph, &profiles, &calibration).map_err(bad)
+    let widths = profiles.widths.get(&graph.name).cloned().unwrap_or_default();
+    Workflow::new(&graph.widened(&widths), &profiles, &calibration).map_err(bad)
 }
 
 pub(super) fn text_of(path: &Path, what: &str) -> Result<String> {

@@ -4,6 +4,8 @@
 //! sampled there says when the function waits; how long it waits in all is its latency without its CPU time, which
 //! the kernel counts exactly, so that sampled waits are scaled to that.
 
+mod workflow;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -65,6 +67,9 @@ pub(super) async fn profile(session: &Session, args: &Profile) -> Result<()> {
     if !args.pick.release {
         session.ui.warn("built without optimisation: --release measures what is deployed");
     }
+    if handler.workflow.is_some() {
+        return workflow::profile(session, args, &function.program, &inputs).await;
+    }
     let running = Running::start(&function.program, &handler.name, None)?;
     let client = reqwest::Client::new();
     let idle_mb = running.memory_mb("VmRSS");
@@ -93,6 +98,18 @@ pub(super) async fn profile(session: &Session, args: &Profile) -> Result<()> {
 impl Running {
     /// Starts the function, by way of `before` where something is to run it.
     pub(super) fn start(program: &Path, handler: &str, before: Option<Command>) -> Result<Self> {
+        Self::start_with(program, handler, before, |command| {
+            command.stdout(Stdio::null());
+        })
+    }
+
+    /// Starts the function as `set` changes the command.
+    fn start_with(
+        program: &Path,
+        handler: &str,
+        before: Option<Command>,
+        set: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let failed = || format!("failed to start {}", program.display());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context(Exit::Platform, failed)?;
         let address = listener.local_addr().context(Exit::Platform, failed)?;
@@ -108,12 +125,12 @@ impl Running {
             .env("LIMITLESS_STORE", "memory:")
             .env("LIMITLESS_HANDLER", handler)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .fd_mappings(vec![FdMapping { parent_fd: listener.into(), child_fd: 3 }])
             .map_err(io::Error::other)
             .context(Exit::Platform, failed)?;
+        set(&mut command);
         let child = command.spawn().context(Exit::Platform, failed)?;
         Ok(Self { child, url: format!("http://{address}/run") })
     }
@@ -301,15 +318,6 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
             runs.len()
         ));
     }
-    let mut profiles = Profiles::new(BTreeMap::new());
-    if let Some(path) = args.out.as_ref().filter(|path| path.exists()) {
-        let text = std::fs::read_to_string(path)
-            .context(Exit::Usage, || format!("failed to read {}", path.display()))?;
-        profiles = read::profiles(&text).map_err(|error| bad_in(path, error))?;
-    }
-    profiles.handlers.insert(args.handler.clone(), recorded.clone());
-    let text =
-        serde_json::to_string_pretty(&profiles).map_err(|error| Error::bug("no JSON").because(error))?;
     session.ui.status(
         "Profiled",
         &format!(
@@ -322,6 +330,22 @@ fn tell(session: &Session, args: &Profile, recorded: &Recorded, runs: &[Measured
             runs.len()
         ),
     );
+    let handlers = BTreeMap::from([(args.handler.clone(), recorded.clone())]);
+    add(session, args, Profiles::new(handlers))
+}
+
+/// Adds what was measured to the file that was named, or prints it.
+fn add(session: &Session, args: &Profile, measured: Profiles) -> Result<()> {
+    let mut profiles = Profiles::new(BTreeMap::new());
+    if let Some(path) = args.out.as_ref().filter(|path| path.exists()) {
+        let text = std::fs::read_to_string(path)
+            .context(Exit::Usage, || format!("failed to read {}", path.display()))?;
+        profiles = read::profiles(&text).map_err(|error| bad_in(path, error))?;
+    }
+    profiles.handlers.extend(measured.handlers);
+    profiles.widths.extend(measured.widths);
+    let text =
+        serde_json::to_string_pretty(&profiles).map_err(|error| Error::bug("no JSON").because(error))?;
     match &args.out {
         Some(path) => write(path, &text),
         None => session.ui.print(&text),

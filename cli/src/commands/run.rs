@@ -6,11 +6,12 @@ use std::time::Instant;
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::manifest::Handler;
 use limitless_faas_core::node::NodeEvent;
-use limitless_faas_core::placement::Placement;
+use limitless_faas_core::placement::{Model, Placement};
 use limitless_faas_core::plan::Plan;
 use limitless_faas_planner::explain::ran::{self, Predicted};
+use limitless_faas_planner::{self as planner, Answer, Request, explain};
 
-use super::plan::{bad, bad_in, text_of, write};
+use super::plan::{bad, bad_in, text_of, workflow, write};
 use super::{Session, conclude, with_id};
 use crate::args::{Pick, Place, Run, Setting, Target};
 use crate::capture::Capture;
@@ -31,7 +32,7 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     let pick = args.pick.for_store(args.target.store.as_deref());
     let (mut serving, state) = serving(session, &args.handler, &pick).await?;
     check(&serving.handler, &input)?;
-    serving.plan = plan(&args.place)?;
+    serving.plan = plan(session, &args.place, &serving.handler)?;
     serving.placement = placement(&args.place, serving.plan.as_ref(), &serving.handler)?;
     serving.svg.clone_from(&args.place.svg);
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
@@ -55,10 +56,35 @@ pub(super) struct Serving {
     svg: Option<PathBuf>,
 }
 
-/// The plan that was named.
-fn plan(place: &Place) -> Result<Option<Plan>> {
-    let Some(path) = &place.plan else { return Ok(None) };
-    serde_json::from_str(&text_of(path, "the plan")?).map(Some).map_err(|error| bad_in(path, error))
+/// The plan that was named; for the model `ours` the one that is made now, of the least latency on this machine's CPUs.
+fn plan(session: &Session, place: &Place, handler: &Handler) -> Result<Option<Plan>> {
+    if let Some(path) = &place.plan {
+        return serde_json::from_str(&text_of(path, "the plan")?)
+            .map(Some)
+            .map_err(|error| bad_in(path, error));
+    }
+    let Some(profiles) = &place.profiles else { return Ok(None) };
+    let (Some(Model::Ours), Some(known)) = (place.model, &handler.workflow) else {
+        return Err(Error::usage("--profiles is what --model ours plans a workflow with").help(
+            "leave it away, or plan first: cargo faas plan … --out plan.json, and run with --plan plan.json",
+        ));
+    };
+    let mut graph = known.graph.clone();
+    // The sandboxes of this platform share one machine's CPUs: another one would add a call and nothing else.
+    graph.nodes.iter_mut().for_each(|node| {
+        node.wrap.get_or_insert(1);
+    });
+    let workflow = workflow(session, profiles, place.calibration.as_deref(), &graph)?;
+    match planner::plan(&workflow, &Request::cpus(cpus())).map_err(bad)? {
+        Answer::Plan(plan) => Ok(Some(*plan)),
+        Answer::Infeasible(proof) => Err(Error::usage(explain::infeasible(&proof))),
+    }
+}
+
+/// The CPUs of this machine.
+fn cpus() -> u32 {
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cpus).unwrap_or(u32::MAX)
 }
 
 /// What a plan or a model says of where the nodes run.
@@ -76,17 +102,16 @@ fn placement(place: &Place, plan: Option<&Plan>, handler: &Handler) -> Result<Op
         ))
         .help(format!("leave out {option}, or name a function with #[workflow]")));
     };
-    let (Some(path), Some(plan)) = (&place.plan, plan) else {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
-        return Ok(place.model.map(|model| model.placement(&workflow.graph, cpus)));
+    let Some(plan) = plan else {
+        return Ok(place.model.map(|model| model.placement(&workflow.graph, cpus())));
     };
-    let placement = Placement::of(plan, &workflow.graph).map_err(|error| {
-        bad_in(path, error).help(format!(
+    let placement = Placement::of(plan, &workflow.graph).map_err(|error| match &place.plan {
+        Some(path) => bad_in(path, error).help(format!(
             "plan it again: cargo faas plan {} --out {}",
             handler.name,
             path.display()
-        ))
+        )),
+        None => bad(error),
     })?;
     Ok(Some(placement))
 }

@@ -208,7 +208,7 @@ fn ms(us: u64) -> String {
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 340.0;
-const RIGHT: f64 = 200.0;
+const RIGHT: f64 = 250.0;
 const TOP: f64 = 78.0;
 const STEP: f64 = 30.0;
 
