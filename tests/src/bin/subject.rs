@@ -373,6 +373,17 @@ async fn records(ctx: Context, n: u32, at_once: u32) -> Result<Vec<(u64, u64)>> 
     Ok(times)
 }
 
+/// Records `n` steps one after another, and tells when the effect of each was, in µs since 1970.
+#[handler]
+async fn stamps(ctx: Context, n: u32) -> Result<Vec<u64>> {
+    let mut times = Vec::new();
+    #[checkpoint]
+    for i in 0..n {
+        times.push(ctx.step(format!("step-{i}"), async || Ok::<_, Error>(now_us())).await?);
+    }
+    Ok(times)
+}
+
 /// Computes for `rounds` rounds, and nothing else.
 #[handler]
 fn grinds(rounds: u64) -> u64 {
@@ -416,6 +427,7 @@ fn main() {
     limitless_faas::serve!(
         grinds,
         records,
+        stamps,
         gaps,
         squares,
         wide,
