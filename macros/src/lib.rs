@@ -67,7 +67,7 @@ mod expansion_tests;
 /// - A range's bounds are evaluated once. Anything else that a `for` iterates over is evaluated again after a resume
 ///   and has to give the same elements; what it is made from must not change in the loop.
 /// - The place is the top of the loop's body. It costs one relaxed load; a loop over a range or a slice whose body is plain
-///   arithmetic has one place per 1024 iterations, so that it can be vectorised.
+///   arithmetic has one place per 4096 turns, so that it can be vectorised.
 ///
 /// # `#[rebuild]`
 /// Before a `let` it has the binding evaluated again after a resume rather than saved: for borrows, connections, guards.

@@ -139,7 +139,8 @@ impl Lowering<'_> {
                 };
                 expression = counted;
             }
-            let indexed = stride::Indexed { iterator: &iterator, index: &index, is_enumerated };
+            let indexed =
+                stride::Indexed { iterator: &iterator, index: &index, is_enumerated, source: plan.source };
             stride::iterator_blocks(of, &plan, number, &indexed, &hook)
         } else {
             let step = quote!(#index = #next; #next += 1;);

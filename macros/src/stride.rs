@@ -1,4 +1,4 @@
-//! Strip-mining: a loop without calls gets one hook per block of iterations.
+//! Strip-mining: a loop without calls gets one hook per block of turns.
 //!
 //! A hook in every iteration keeps such a loop from being vectorised. Its body is straight-line
 //! arithmetic, so a block of them takes microseconds; where an operator may be a big-integer type's
@@ -18,6 +18,17 @@ use crate::loops::{kept, label_name, strip_parens};
 pub(crate) struct Plan {
     /// The locals it uses, whose types decide how long a block may be.
     locals: Vec<Ident>,
+    pub(crate) source: Source,
+}
+
+/// What tells how many turns are left.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The loop itself, or an iterator that knows its length.
+    Plain,
+    /// A range with adapters. Whether its type knows its length may depend on an integer type that is still open; but what the
+    /// standard library's ranges tell of their size is exact.
+    Range,
 }
 
 /// Whether the body is straight-line arithmetic.
@@ -29,8 +40,13 @@ pub(crate) fn plan(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
 pub(crate) fn plan_iterator(of: &ExprForLoop, locals: &[String]) -> Option<Plan> {
     let mut uses = liveness::of_body(&[&of.pat], &of.body);
     uses.extend(liveness::of_expr(&of.expr));
-    let source = enumerated(&of.expr).unwrap_or(&of.expr);
-    if is_plain_source(source) { plan_with(of, &uses, locals) } else { None }
+    let counted = enumerated(&of.expr).unwrap_or(&of.expr);
+    let source = match () {
+        () if is_plain_source(counted) => Source::Plain,
+        () if is_range_source(counted) => Source::Range,
+        () => return None,
+    };
+    Some(Plan { source, ..plan_with(of, &uses, locals)? })
 }
 
 /// What `….enumerate()` counts. The loop counts itself then: within blocks the adapter's own counter keeps it from being
@@ -47,7 +63,7 @@ fn plan_with(of: &ExprForLoop, uses: &liveness::Uses, locals: &[String]) -> Opti
     plain.visit_block(&of.body);
     let locals = uses.iter().filter(|(name, _)| locals.contains(name));
     let locals = locals.filter_map(|(name, _)| syn::parse_str::<Ident>(name).ok()).collect();
-    plain.0.then_some(Plan { locals })
+    plain.0.then_some(Plan { locals, source: Source::Plain })
 }
 
 /// The loop in blocks. The hook stands between them.
@@ -86,6 +102,7 @@ pub(crate) struct Indexed<'a> {
     pub(crate) index: &'a Ident,
     /// Whether the loop's items carry their number.
     pub(crate) is_enumerated: bool,
+    pub(crate) source: Source,
 }
 
 /// The same for an iterator that knows how much it has left; any other gets blocks of one.
@@ -93,7 +110,7 @@ pub(crate) fn iterator_blocks(
     of: &ExprForLoop,
     plan: &Plan,
     number: u32,
-    Indexed { iterator, index, is_enumerated }: &Indexed<'_>,
+    Indexed { iterator, index, is_enumerated, source }: &Indexed<'_>,
     hook: &TokenStream,
 ) -> TokenStream {
     let (item, block, stride) =
@@ -112,6 +129,14 @@ pub(crate) fn iterator_blocks(
     } else {
         Default::default()
     };
+    let at_hand = match source {
+        Source::Range => quote!(::limitless_faas::checkpoint::range_at_hand(&#iterator, #stride)),
+        Source::Plain => quote!({
+            #[allow(unused_imports)]
+            use ::limitless_faas::checkpoint::{ViaLength as _, ViaOne as _};
+            (&&::limitless_faas::checkpoint::LengthProbe(&#iterator)).at_hand(#stride)
+        }),
+    };
     quote! {
         let #stride = ::limitless_faas::checkpoint::stride(&[
             #(::limitless_faas::checkpoint::plain_cost(&#locals)),*
@@ -119,11 +144,7 @@ pub(crate) fn iterator_blocks(
         #[allow(unused_labels)]
         #outer: loop {
             #hook
-            let (#block, #known) = {
-                #[allow(unused_imports)]
-                use ::limitless_faas::checkpoint::{ViaLength as _, ViaOne as _};
-                (&&::limitless_faas::checkpoint::LengthProbe(&#iterator)).at_hand(#stride)
-            };
+            let (#block, #known) = #at_hand;
             if #block == 0 { break #outer; }
             // Where the length is known the flag is dead code; alive it would keep the loop from being vectorised.
             let mut #ended = false;
@@ -143,9 +164,19 @@ pub(crate) fn iterator_blocks(
     }
 }
 
+/// Whether what is iterated over is a range with adapters that do next to nothing.
+fn is_range_source(source: &Expr) -> bool {
+    match strip_parens(source) {
+        Expr::Range(range) => range.start.is_some(),
+        Expr::MethodCall(call) => {
+            let known = ["rev", "skip", "take", "step_by"].iter().any(|name| call.method == name);
+            known && is_range_source(&call.receiver) && call.args.iter().all(is_plain_source)
+        }
+        _ => false,
+    }
+}
+
 /// Whether what is iterated over is a slice, or adapters on slices that do next to nothing.
-///
-/// No range: whether its type knows its length may depend on an integer type that is still open.
 fn is_plain_source(source: &Expr) -> bool {
     const ADAPTERS: &[&str] = &[
         "iter",

@@ -32,8 +32,8 @@ pub use kinds::{Borrow, BorrowProbe, Owned, Owning, ViaBorrow, ViaOwned, require
 pub use order::{AnyOrder, FixedOrder, InOrder, OrderProbe, RandomOrder, ShuffledOrder, require_order};
 pub use outcome::{ApplicationError, Outcome, Point};
 pub use position::{
-    Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, count_from, require_enumerate,
-    skip_to, span, span_from, span_inclusive,
+    Choice, LengthProbe, Span, SpanFrom, SpanInclusive, ViaLength, ViaOne, count_from, range_at_hand,
+    require_enumerate, skip_to, span, span_from, span_inclusive,
 };
 pub(crate) use session::Starting;
 pub use session::{Reports, Request, Services, Session};

@@ -189,6 +189,12 @@ impl<I: ExactSizeIterator> ViaLength for &LengthProbe<'_, I> {
     }
 }
 
+/// At most `stride`, and that this many will come: of the standard library's ranges, whose lower bound is exact.
+#[inline(always)]
+pub fn range_at_hand<I: Iterator>(iterator: &I, stride: usize) -> (usize, bool) {
+    (iterator.size_hint().0.min(stride), true)
+}
+
 /// Chosen for those that don't: one, to be tried.
 pub trait ViaOne {
     /// One, which may not come.

@@ -108,6 +108,44 @@ fn zipped_plain(data: &[u32], rounds: u32) -> u32 {
     sum
 }
 
+/// Downwards.
+#[handler]
+fn reversed(n: u32, seed: u32) -> u32 {
+    let mut sum = 0_u32;
+    #[checkpoint]
+    for i in (0..n).rev() {
+        sum = sum.wrapping_add((i ^ seed) & 0x00ff_00ff);
+    }
+    sum
+}
+
+fn reversed_plain(n: u32, seed: u32) -> u32 {
+    let mut sum = 0_u32;
+    for i in (0..n).rev() {
+        sum = sum.wrapping_add((i ^ seed) & 0x00ff_00ff);
+    }
+    sum
+}
+
+/// Every third number.
+#[handler]
+fn stepped(n: u32, seed: u32) -> u32 {
+    let mut sum = 0_u32;
+    #[checkpoint]
+    for i in (0..n).step_by(3) {
+        sum = sum.wrapping_add((i ^ seed) & 0x00ff_00ff);
+    }
+    sum
+}
+
+fn stepped_plain(n: u32, seed: u32) -> u32 {
+    let mut sum = 0_u32;
+    for i in (0..n).step_by(3) {
+        sum = sum.wrapping_add((i ^ seed) & 0x00ff_00ff);
+    }
+    sum
+}
+
 /// Runs a handler as the runtime does, with a hook that may be asked at any time.
 fn hooked<H: Handler>(input: &str) -> f64 {
     let input = RawValue::from_string(input.to_owned()).unwrap();
@@ -162,6 +200,12 @@ pub(super) fn figures() -> Vec<Figure> {
         || hooked::<zipped>(&input) - read(),
         || timed(|| zipped_plain(black_box(&data), black_box(200))),
     );
+    let narrow = format!(r#"{{"n":{n},"seed":7}}"#);
+    let shape = |hooked: &dyn Fn() -> f64, plain: fn(u32, u32) -> u32| {
+        ratio(hooked, || timed(|| plain(black_box(n), black_box(7))))
+    };
+    let reversed_ratio = shape(&|| hooked::<reversed>(&narrow), reversed_plain);
+    let stepped_ratio = shape(&|| hooked::<stepped>(&narrow), stepped_plain);
     let percent = |ratio: f64| format!("{:+.2} %", (ratio - 1.0) * 100.0);
     vec![
         Figure::new("hook in a tight dependent loop", "≤ 1 %", percent(loop_ratio), loop_ratio <= 1.01),
@@ -173,5 +217,12 @@ pub(super) fn figures() -> Vec<Figure> {
             numbered_ratio <= 1.05,
         ),
         Figure::new("the same over `.zip(…rev())`", "≤ 5 %", percent(zipped_ratio), zipped_ratio <= 1.05),
+        Figure::new("the same over `(0..n).rev()`", "≤ 5 %", percent(reversed_ratio), reversed_ratio <= 1.05),
+        Figure::new(
+            "the same over `(0..n).step_by(3)`",
+            "≤ 5 %",
+            percent(stepped_ratio),
+            stepped_ratio <= 1.05,
+        ),
     ]
 }

@@ -54,6 +54,39 @@ fn numbered_elements_keep_their_numbers() {
     same!(numbered(n = 9000, stop = 8500));
 }
 
+/// Ranges with adapters in blocks, of integers whose type the body decides, and every way out of the loop.
+#[handler]
+fn downwards(n: u64, by: usize, stop: u64) -> (u64, u64, i64) {
+    let (mut sum, mut last, mut below) = (0u64, 0, 0i64);
+    #[checkpoint]
+    for i in (0..n).rev() {
+        if i == stop {
+            break;
+        }
+        last = i;
+        if i % 3 == 0 {
+            continue;
+        }
+        sum = sum.wrapping_mul(31).wrapping_add(i);
+    }
+    #[checkpoint]
+    for (k, i) in (1..=n).step_by(by).enumerate() {
+        sum = sum.wrapping_mul(31).wrapping_add(i ^ k as u64);
+    }
+    #[checkpoint]
+    for i in (-9..9).rev().skip(2) {
+        below = below * 3 + i;
+    }
+    (sum, last, below)
+}
+
+#[test]
+fn ranges_with_adapters_in_blocks() {
+    same!(downwards(n = 9000, by = 2, stop = 100));
+    same!(downwards(n = 8192, by = 1, stop = 5000));
+    same!(downwards(n = 0, by = 1, stop = 0));
+}
+
 #[handler]
 fn changing_operand(n: u32) -> Vec<u32> {
     let mut n = n;
