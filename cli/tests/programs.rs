@@ -7,9 +7,11 @@ mod common;
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use common::programs::{Folder, has, invocations};
-use common::{Ended, dmtcp};
+use common::{Ended, dmtcp, workspace};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -237,4 +239,79 @@ fn a_program_that_ends_while_it_is_asked_to_yield_ends_once() {
 #[ignore = "takes minutes: the figure of 200 runs"]
 fn the_end_swept_against_the_yield_in_200_runs() {
     sweep(200);
+}
+
+/// Where a test finds itself in a mount namespace of its own, with a small file system there.
+const PLACE: &str = "LIMITLESS_TEST_SMALL_DISK";
+
+/// Runs the named test again where that is so; skips aloud where it is not allowed.
+fn run_on_a_small_disk(test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = format!("mount -t tmpfs -o size=48m tmpfs '{}'", folder.path().display());
+    let unshare = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", script]);
+        command.arg(std::env::current_exe().unwrap());
+        command
+    };
+    if !unshare(&mounted).output().is_ok_and(|output| output.status.success()) {
+        println!("skipped: this machine does not let a test mount file systems");
+        return;
+    }
+    let again = format!("{mounted} && exec \"$0\" --exact {test} --nocapture");
+    assert!(unshare(&again).env(PLACE, folder.path()).status().unwrap().success());
+}
+
+/// Waits until somebody wrote until nothing more fitted, and gave up.
+fn wait_until_it_was_full(place: &Path) {
+    let free = || {
+        let there = rustix::fs::statvfs(place).unwrap();
+        there.f_bavail * there.f_frsize
+    };
+    for is_over in [false, true] {
+        let until = Instant::now() + Duration::from_secs(60);
+        while (free() > 128 << 10) != is_over {
+            assert!(Instant::now() < until, "the disk has {} bytes free", free());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn images_are_offered_again_to_a_store_whose_disk_was_full() {
+    if !dmtcp::is_installed() || !has(PYTHON) {
+        return;
+    }
+    let Some(place) = std::env::var_os(PLACE).map(PathBuf::from) else {
+        return run_on_a_small_disk("images_are_offered_again_to_a_store_whose_disk_was_full");
+    };
+    let ballast = place.join("ballast");
+    fs::write(&ballast, vec![7; 44 << 20]).unwrap();
+    let folder = Folder::new(
+        "[[program]]\nname = \"factors\"\ncommand = \"/usr/bin/python3\"\nargs = [\"factors.py\", \"{input.n}\"]\nstdin = \"none\"\n\
+         files = [\"factors.py\"]\nmargin = \"12s\"\n",
+    );
+    folder
+        .write("factors.py", &fs::read_to_string(workspace().join("examples/programs/factors.py")).unwrap());
+    let store = format!("file:{}", place.join("store").display());
+    let input = r#"{"n": 3000000000000037}"#;
+    let running = folder.start(&[
+        "run",
+        "factors",
+        "--input",
+        input,
+        "--time-limit",
+        "15s",
+        "--store",
+        &store,
+        "--json",
+    ]);
+    wait_until_it_was_full(&place);
+    fs::remove_file(ballast).unwrap();
+    let report = running.wait().expect(0).json();
+    assert_eq!(report["result"], json!([3_000_000_000_000_037_u64]), "{report}");
+    assert!(invocations(&report).iter().all(|one| one["outcome"] != "lost"), "{report}");
+    let id = report["execution"].as_str().unwrap();
+    let printed = folder.run(&["logs", id, "--store", &store]).expect(0).stdout;
+    assert!(printed.contains("the images are offered again"), "{printed}");
 }

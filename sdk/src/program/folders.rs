@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +21,7 @@ use super::Declared;
 const MEMORY: &str = "/dev/shm";
 /// Containers often have a tiny one.
 const LEAST_FREE_BYTES: u64 = 256 << 20;
+const ABANDONED_AFTER: Duration = Duration::from_secs(86_400);
 
 /// A file that one process at a time locks.
 #[derive(Debug)]
@@ -171,8 +173,16 @@ fn sweep(folder: &Path) {
         if is_lock && let Ok(Some(_lock)) = Locked::now(&path) {
             drop(fs::remove_dir_all(path.with_extension("")));
             drop(fs::remove_file(&path));
+        } else if !is_lock && !path.with_extension("lock").exists() && is_old(&path) {
+            drop(fs::remove_dir_all(&path));
         }
     }
+}
+
+/// Between the end of a program and the end of its invocation nobody holds a lock on its folders; that takes minutes at most.
+fn is_old(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|there| there.modified()).ok();
+    changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > ABANDONED_AFTER)
 }
 
 /// The files that a declaration names, those in folders included, sorted.

@@ -103,6 +103,7 @@ pub(super) enum Of {
 }
 
 /// All that is needed to write a manifest.
+#[derive(Clone)]
 pub(super) struct Kept {
     pub(super) header: Header,
     pub(super) paths: Paths,
