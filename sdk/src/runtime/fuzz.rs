@@ -66,7 +66,7 @@ async fn told(response: Response<Full<Bytes>>) -> String {
 
 #[test]
 fn activations() {
-    fuzz("run").slow(2).run(|bytes| {
+    fuzz("run").slow(4).run(|bytes| {
         run(async {
             let openwhisk = openwhisk::OpenWhisk::default();
             let answer = openwhisk.activate(&engine(), &HeaderMap::new(), bytes).await;
@@ -79,6 +79,7 @@ fn activations() {
 #[test]
 fn initialisations() {
     fuzz("init")
+        .slow(4)
         .run(|bytes| run(async { told(openwhisk::OpenWhisk::default().initialise(&engine(), bytes)).await }));
 }
 
@@ -96,7 +97,7 @@ fn request(bytes: &[u8]) -> Option<(Request<()>, &[u8])> {
 
 #[test]
 fn requests() {
-    fuzz("http").slow(2).run(|bytes| {
+    fuzz("http").slow(4).run(|bytes| {
         let Some((request, body)) = request(bytes) else { return "no request".to_owned() };
         // Whoever asks for a callback gets one.
         if request.headers().contains_key("x-limitless-callback-url") {

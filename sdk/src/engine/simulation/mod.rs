@@ -6,7 +6,7 @@
 //! a store that fails, forgets its answers, and writes late. What must hold is looked at as it happens and at the end.
 //!
 //! ```text
-//! cargo test -p limitless-faas simulation                                        # 10,000 histories
+//! cargo test -p limitless-faas simulation                                        # 2,000 histories
 //! LIMITLESS_SIMULATE=1000000 cargo test --release -p limitless-faas simulation   # a million
 //! LIMITLESS_SIMULATE_SEED=17 cargo test -p limitless-faas simulation::replay -- --nocapture
 //! ```
@@ -62,7 +62,7 @@ fn check(case: Case, report: &Report) {
 
 #[test]
 fn one_result_whatever_happens() {
-    let count = said("LIMITLESS_SIMULATE").unwrap_or(10_000);
+    let count = said("LIMITLESS_SIMULATE").unwrap_or(2_000);
     let (next, invocations) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, Into::into) {
