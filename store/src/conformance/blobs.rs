@@ -1,9 +1,9 @@
 //! Blobs: invisible until finished, then whole, unchanging, and as large as one likes.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{ATTEMPTS, Breach, Suite, pattern};
-use crate::{BlobReader, Key, StoreErrorKind};
+use crate::{BlobReader, BlobWriter, Key, StoreError, StoreErrorKind};
 
 pub(super) async fn check(suite: &Suite) -> Result<(), Breach> {
     for len in [0, 1, 70_000, 3 << 20] {
@@ -13,13 +13,26 @@ pub(super) async fn check(suite: &Suite) -> Result<(), Breach> {
     check_replacing(suite).await
 }
 
+/// Writes all of it; answers whether the store broke off, and another attempt may do better.
+fn breaks_off(suite: &Suite, writer: &mut dyn BlobWriter, bytes: &[u8]) -> Result<bool, Breach> {
+    let is_retryable = |error: &io::Error| {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+        inner.is_some_and(StoreError::is_retryable)
+    };
+    match bytes.chunks(50_000).try_for_each(|piece| writer.write_all(piece)) {
+        Ok(()) => Ok(false),
+        Err(error) if is_retryable(&error) => Ok(true),
+        Err(error) => Err(suite.breach(error)),
+    }
+}
+
 /// Writes under names derived from `name`, a new one for each attempt, as every writer of blobs must.
 async fn write(suite: &Suite, name: &str, bytes: &[u8]) -> Result<Key, Breach> {
     for attempt in 0..ATTEMPTS {
         let key = suite.key(&format!("blobs/{name}-{attempt}"))?;
         let mut writer = suite.retried(|| suite.store.write_blob(&key)).await?;
-        for piece in bytes.chunks(50_000) {
-            writer.write_all(piece).map_err(|error| suite.breach(error))?;
+        if breaks_off(suite, writer.as_mut(), bytes)? {
+            continue;
         }
         let hidden = suite.read(&key).await?;
         suite.expect(hidden.is_none(), || "an unfinished blob was read".to_owned())?;
@@ -46,15 +59,15 @@ async fn check_one(suite: &Suite, len: usize) -> Result<(), Breach> {
         format!("{} bytes instead of {len}", reader.len_bytes())
     })?;
     let mut read = Vec::new();
-    let io = |error: std::io::Error| suite.breach(error);
-    reader.read_to_end(&mut read).map_err(io)?;
+    let failed = |error: io::Error| suite.breach(error);
+    reader.read_to_end(&mut read).map_err(failed)?;
     suite.expect(read == bytes, || format!("{len} bytes were read back as others"))?;
     let half = len / 2;
-    reader.seek(SeekFrom::Start(half as u64)).map_err(io)?;
+    reader.seek(SeekFrom::Start(half as u64)).map_err(failed)?;
     read.clear();
-    reader.read_to_end(&mut read).map_err(io)?;
+    reader.read_to_end(&mut read).map_err(failed)?;
     suite.expect(read == bytes[half..], || format!("not the bytes from {half} on after a seek"))?;
-    let end = reader.seek(SeekFrom::End(0)).map_err(io)?;
+    let end = reader.seek(SeekFrom::End(0)).map_err(failed)?;
     suite.expect(end == len as u64, || format!("the end is at {end}, not at {len}"))?;
     suite.delete(&key).await
 }
@@ -62,7 +75,8 @@ async fn check_one(suite: &Suite, len: usize) -> Result<(), Breach> {
 async fn check_dropped(suite: &Suite) -> Result<(), Breach> {
     let key = suite.key("blobs/dropped")?;
     let mut writer = suite.retried(|| suite.store.write_blob(&key)).await?;
-    writer.write_all(&pattern(4, 200_000)).map_err(|error| suite.breach(error))?;
+    // Broken off or not: it is dropped before its end.
+    breaks_off(suite, writer.as_mut(), &pattern(4, 200_000))?;
     drop(writer);
     let names = suite.children("blobs").await?;
     suite.expect(names.is_empty(), || format!("{names:?} are left of a dropped blob"))
@@ -74,7 +88,9 @@ async fn check_replacing(suite: &Suite) -> Result<(), Breach> {
     let mut refused = false;
     for _ in 0..ATTEMPTS {
         let mut writer = suite.retried(|| suite.store.write_blob(&key)).await?;
-        writer.write_all(b"other bytes").map_err(|error| suite.breach(error))?;
+        if breaks_off(suite, writer.as_mut(), b"other bytes")? {
+            continue;
+        }
         match writer.finish() {
             Err(error) if error.is_retryable() => {}
             Err(error) if error.kind() == StoreErrorKind::Conflict => {
@@ -96,12 +112,14 @@ pub(super) async fn check_large(suite: &Suite) -> Result<(), Breach> {
     let len = suite.extent.blob_bytes;
     let mut piece = pattern(6, 1 << 20);
     let pieces = len >> 20;
-    let io = |error: std::io::Error| suite.breach(error);
+    let failed = |error: io::Error| suite.breach(error);
     let key = suite.key("blobs/large")?;
     let mut writer = suite.retried(|| suite.store.write_blob(&key)).await?;
     for number in 0..pieces {
         piece[..8].copy_from_slice(&number.to_le_bytes());
-        writer.write_all(&piece).map_err(io)?;
+        if breaks_off(suite, writer.as_mut(), &piece)? {
+            return suite.delete(&key).await;
+        }
     }
     match writer.finish() {
         Err(error) if !error.is_retryable() => return Err(suite.breach(error)),
@@ -112,11 +130,11 @@ pub(super) async fn check_large(suite: &Suite) -> Result<(), Breach> {
     let mut reader = open(suite, &key).await?;
     let mut read = vec![0; 1 << 20];
     for number in 0..pieces {
-        reader.read_exact(&mut read).map_err(io)?;
+        reader.read_exact(&mut read).map_err(failed)?;
         piece[..8].copy_from_slice(&number.to_le_bytes());
         suite.expect(read == piece, || format!("megabyte {number} of {pieces} was read back as another"))?;
     }
-    let end = reader.read(&mut read).map_err(io)?;
+    let end = reader.read(&mut read).map_err(failed)?;
     suite.expect(end == 0, || "there is more than was written".to_owned())?;
     suite.delete(&key).await
 }
