@@ -71,11 +71,21 @@ fn block_on(cli: &Cli, session: &Session) -> Result<()> {
         .map_err(|error| Error::new(Exit::Platform, "failed to start threads").because(error))?;
     let ended = runtime.block_on(async {
         // Dropping the command ends its platform, its builds and its files.
+        let mut command = std::pin::pin!(commands::carry_out(cli, session));
         tokio::select! {
             biased;
-            ended = commands::carry_out(cli, session) => ended,
-            interrupted = interrupted() => interrupted.and_then(|()| after_interruption(cli, session)),
+            ended = &mut command => return ended,
+            interrupted = interrupted() => interrupted?,
         }
+        // What was done elsewhere dropping does not undo: the command does, unless it is interrupted once more.
+        if session.ask_to_undo() {
+            tokio::select! {
+                biased;
+                ended = &mut command => return ended,
+                interrupted = interrupted() => interrupted?,
+            }
+        }
+        after_interruption(cli, session)
     });
     // A thread may still wait for a line of stdin.
     runtime.shutdown_background();

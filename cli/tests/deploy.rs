@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Ended, Sample};
 use limitless_faas_local::{Config, Image, Limits, Platform};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A platform with two images of the sample: as it is, and with a changed handler.
@@ -196,6 +197,59 @@ fn a_version_that_does_not_answer_leaves_what_was_there() {
             .expect(0);
         assert_eq!(said.stdout, "\"x\"\n");
     }
+}
+
+/// Starting a deployment is all that its image is good for.
+const NEVER: &str = "registry.example/sample:never";
+
+#[test]
+fn an_interrupted_deployment_leaves_what_was_there() {
+    for (name, is_openfaas) in [("deploy-int-ow", false), ("deploy-int-of", true)] {
+        let bench = Bench::start(name, is_openfaas);
+        bench.deploy(IMAGES[0], &[]).expect(0);
+        let before = bench.versions(&[]);
+        let never = Image { args: vec!["1000".to_owned()], ..Image::new("/bin/sleep") };
+        bench.platform.as_ref().unwrap().set_image(NEVER, never);
+        let (store, flags) = (bench.store(), bench.flags.iter().map(String::as_str).collect::<Vec<_>>());
+        let args = ["deploy", "--debug", "--image", NEVER, "--unchecked", "--store", &store];
+        let deploying = bench.sample.start(&[&args, &flags[..]].concat());
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while bench.versions(&[]) == before {
+            assert!(std::time::Instant::now() < until, "nothing is deployed");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        deploying.signal(Signal::INT);
+        let ended = deploying.wait().expect(130);
+        assert!(ended.stderr.contains("what was there before is there again"), "{}", ended.stderr);
+        assert_eq!(bench.versions(&[]), before);
+        bench.deploy(IMAGES[0], &["--memory", "300MB"]).expect(0);
+    }
+}
+
+#[test]
+fn a_project_says_in_faas_toml_what_it_asks_of_each_environment() {
+    let bench = Bench::start("deploy-env", false);
+    let settings = "[deploy]\nmemory = \"128MB\"\nenvironment = { WORDS = \"a=b 'c'\" }\n\n\
+                    [deploy.env.production]\nmemory = \"512MB\"\nsecrets = [\"SAMPLE_TOKEN\"]\n";
+    std::fs::write(bench.sample.project().join("faas.toml"), settings).unwrap();
+    let memory = |deployed: &Value| deployed["functions"][0]["function"]["memory_mb"].clone();
+    let dry = bench.deploy(IMAGES[0], &["--dry-run"]).expect(0).json();
+    assert_eq!(memory(&dry), 128);
+    assert_eq!(dry["functions"][0]["function"]["environment"]["WORDS"], "a=b 'c'");
+    let without = bench.deploy(IMAGES[0], &["--env", "production"]).expect(2);
+    assert!(without.stderr.contains("export SAMPLE_TOKEN first"), "{}", without.stderr);
+    let (store, flags) = (bench.store(), bench.flags.iter().map(String::as_str).collect::<Vec<_>>());
+    let args = ["deploy", "--debug", "--image", IMAGES[0], "--unchecked", "--store", &store, "--json"];
+    let mut with = bench.sample.command(&[&args[..], &["--env", "production"], &flags].concat());
+    with.env("SAMPLE_TOKEN", "hush=\"hush\"\nhush");
+    let deployed = Ended::from(with.output().unwrap()).expect(0);
+    assert_eq!(memory(&deployed.json()), 512);
+    assert!(!deployed.stdout.contains("hush") && !deployed.stderr.contains("hush"), "{}", deployed.stderr);
+    let unknown = bench.deploy(IMAGES[0], &["--env", "prodction"]).expect(2);
+    assert!(unknown.stderr.contains("`production`"), "{}", unknown.stderr);
+    std::fs::write(bench.sample.project().join("faas.toml"), "[deploy]\nmemry = \"1GB\"\n").unwrap();
+    let bad = bench.deploy(IMAGES[0], &[]).expect(2);
+    assert!(bad.stderr.contains("faas.toml:2:"), "{}", bad.stderr);
 }
 
 #[test]

@@ -36,6 +36,52 @@ fn a_new_project_builds_tests_and_runs_as_it_is() {
 }
 
 #[test]
+fn a_new_workflow_tests_and_runs_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = |args: &[&str]| {
+        let made = faas().arg("new").args(args).current_dir(folder.path()).output().unwrap();
+        Ended::from(made)
+    };
+    new(&["sample-flow", "--template", "workflow", "--handler", "counted"]).expect(0);
+    let project = folder.path().join("sample-flow");
+    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.arg("test").arg("--target-dir").arg(build_folder()).current_dir(&project);
+    let tested = Ended::from(cargo.output().unwrap()).expect(0);
+    assert!(tested.stdout.contains("test result: ok. 1 passed"), "{}", tested.stdout);
+
+    let mut run = faas();
+    run.args(["run", "counted", "--input", r#"{"text": "A rose is a rose, is a Rose."}"#]);
+    run.current_dir(&project).arg("--target-dir").arg(build_folder());
+    run.arg("--state-dir").arg(folder.path().join("state"));
+    assert_eq!(Ended::from(run.output().unwrap()).expect(0).stdout, "[3,\"rose\"]\n");
+
+    let taken = new(&["sample-taken", "--template", "workflow", "--handler", "count_words"]).expect(2);
+    assert!(taken.stderr.contains("--handler NAME"), "{}", taken.stderr);
+    assert!(!folder.path().join("sample-taken").exists());
+}
+
+#[test]
+fn a_new_program_tests_and_runs_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = faas().args(["new", "longest", "--template", "program"]).current_dir(folder.path()).output();
+    Ended::from(made.unwrap()).expect(0);
+    let project = folder.path().join("longest");
+    let mut unittest = Command::new("/usr/bin/python3");
+    unittest.args(["-m", "unittest"]).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(&project);
+    match unittest.output() {
+        Ok(tested) => assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr)),
+        Err(error) => return println!("skipped: /usr/bin/python3 can't be run: {error}"),
+    }
+    if !common::dmtcp::is_installed() {
+        return;
+    }
+    let mut run = faas();
+    run.args(["run", "longest", "--input", r#"{"below": 100}"#]).current_dir(&project);
+    assert_eq!(Ended::from(run.output().unwrap()).expect(0).json(), json!([97, 119]));
+}
+
+#[test]
 fn dev_serves_rebuilds_and_leaves_nothing() {
     let sample = Sample::new("dev");
     let mut dev = sample.start(&["dev", "--time-limit", "1s", "--json"]);

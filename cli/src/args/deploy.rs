@@ -1,11 +1,12 @@
 //! Arguments of the commands that build and call handlers.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use limitless_faas_core::placement::Model;
 use limitless_faas_local::Faults;
 
@@ -181,14 +182,42 @@ pub struct Dev {
     pub target: Target,
 }
 
+/// What a new project begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lowercase")]
+pub enum Template {
+    /// A function with a checkpointed loop
+    #[default]
+    Handler,
+    /// An async function that calls handlers, two of them side by side
+    Workflow,
+    /// A Python program that faas.toml declares and nobody changes
+    Program,
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handler => "handler",
+            Self::Workflow => "workflow",
+            Self::Program => "program",
+        })
+    }
+}
+
 /// `cargo faas new`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cargo faas new collatz && cd collatz && cargo test && cargo faas run collatz")]
+  cargo faas new collatz && cd collatz && cargo test && cargo faas run collatz
+  cargo faas new summary --template workflow
+  cargo faas new collatz --template program       a Python program, which needs DMTCP to run")]
 pub struct New {
     /// The project's folder; its last part names package and handler
     pub path: PathBuf,
+    /// What to begin with
+    #[arg(long, value_enum, value_name = "TEMPLATE", default_value_t)]
+    pub template: Template,
     /// The handler's name [default: the folder's]
     #[arg(long, value_name = "NAME")]
     pub handler: Option<String>,
@@ -207,7 +236,7 @@ pub struct Remote {
     /// Its key, as `uuid:key` [default: `$__OW_API_KEY`, `$AUTH` or `~/.wskprops`]
     #[arg(long, value_name = "KEY")]
     pub auth: Option<String>,
-    /// OpenFaaS's gateway
+    /// OpenFaaS's gateway [default: `$OPENFAAS_URL`; its key is what `faas-cli login` left]
     #[arg(long, value_name = "URL")]
     pub gateway: Option<String>,
     /// Accept a certificate that nobody vouches for

@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::exit;
 
-pub use deploy::{Dev, Invoke, New, Pick, Place, Remote, Resume, Run, Setting, Target, Wake};
+pub use deploy::{Dev, Invoke, New, Pick, Place, Remote, Resume, Run, Setting, Target, Template, Wake};
 pub use image::{Build, Libc, Make};
 pub use plan::{Calibrate, Graph, Plan, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
@@ -85,7 +85,7 @@ pub enum Command {
     Versions(Versions),
     /// Remove a handler from a platform
     Remove(Remove),
-    /// Make a project with one handler that builds, tests and runs as it is
+    /// Make a project with a handler, a workflow or a program that tests and runs as it is
     New(New),
     /// Call a handler on a running platform: `cargo faas dev`, OpenWhisk or OpenFaaS
     Invoke(Invoke),

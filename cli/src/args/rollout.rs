@@ -17,9 +17,10 @@ Examples:
   cargo faas deploy --gateway http://127.0.0.1:8080 --platform openfaas --dry-run
   cargo faas deploy --image registry.example/me/factors:1.2     an image that was pushed before
 
-What it asks for stands in Cargo.toml, or is given here; --env NAME takes the table of that name first:
+What it asks for stands in faas.toml, or as [package.metadata.faas] in Cargo.toml, or is given here; --env NAME takes
+the table of that name first:
 
-  [package.metadata.faas]
+  [deploy]
   image = \"registry.example/me/factors\"
   store = \"file:/mnt/faas\"
   time_limit = \"60s\"
@@ -27,11 +28,11 @@ What it asks for stands in Cargo.toml, or is given here; --env NAME takes the ta
   environment = { LANGUAGE = \"en\" }
   secrets = [\"API_TOKEN\"]            taken from the environment of this command
 
-  [package.metadata.faas.env.production]
+  [deploy.env.production]
   memory = \"512MB\"
 
 Each version has a function of its own beside the one that callers know, so that an execution ends in
-the version that began it. Run it again after any failure: nothing is deployed by halves.")]
+the version that began it. After a failure or Ctrl-C what was there before is put back: run it again.")]
 pub struct Deploy {
     /// Deploy this image, which was pushed before, instead of building one
     #[arg(long, value_name = "IMAGE", conflicts_with = "name")]

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::build::{functions, gather};
 use super::{Session, rollout};
-use crate::args::{Deploy, Make};
+use crate::args::{Deploy, Make, Pick};
 use crate::error::{Error, Result};
 use crate::image::{self, registry_error};
 use crate::platform::{self, Answer, Ask, Client, Dialect, Mark, Spec};
@@ -33,7 +33,8 @@ pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
     let (client, dev_store) = platform::find(&args.remote, dev)?;
     let make = Make { platform: client.dialect(), ..args.make.clone() };
     let allowed = client.allowed().await?;
-    let functions = functions(session, &project, &make, &args.pick).await?;
+    let pick = with_features(&project, args, &client, dev_store.as_deref())?;
+    let functions = functions(session, &project, &make, &pick).await?;
     let mut changes = Vec::new();
     for function in &functions {
         let wishes = project.wishes(&function.target.package)?.of(args.environment.as_deref())?;
@@ -53,6 +54,24 @@ pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
         rollout::apply(session, &client, &changes).await?;
     }
     tell(session, &client, &changes, args.dry_run)
+}
+
+/// With what the functions need to reach their store, and their platform where that wants HTTPS.
+fn with_features(project: &Project, args: &Deploy, client: &Client, dev_store: Option<&str>) -> Result<Pick> {
+    let mut pick = args.pick.clone();
+    let mut urls = vec![Some(client.base().to_owned())];
+    for package in project.picked(&args.pick)? {
+        let wishes = project.wishes(&package)?.of(args.environment.as_deref())?;
+        let store = args.store.clone().or(wishes.store).or_else(|| dev_store.map(str::to_owned));
+        pick = pick.for_store(store.as_deref());
+        urls.push(args.gateway_url.clone().or(wishes.gateway_url));
+    }
+    if urls.iter().flatten().any(|url| url.starts_with("https:")) {
+        pick.features.push("limitless-faas/tls".to_owned());
+    }
+    pick.features.sort();
+    pick.features.dedup();
+    Ok(pick)
 }
 
 /// What is asked for, by the command line and the settings.
@@ -120,7 +139,7 @@ async fn image_of(
         return Err(Error::usage(
             "the image has no name with a registry, from which the platform could pull it",
         )
-        .help("name it: --name registry.example/me/factors, or `image` in [package.metadata.faas]"));
+        .help("name it: --name registry.example/me/factors, or `image` in [deploy] of faas.toml"));
     };
     let make = Make { name: Some(name.clone()), ..make.clone() };
     let built = gather(session, project, &make, function).await?.build()?;

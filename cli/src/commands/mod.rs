@@ -29,6 +29,7 @@ use limitless_faas_core::log::Phase;
 use limitless_faas_planner::explain::ran;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 
 use crate::args::{Cli, Command, Global};
 use crate::deliveries::Deliveries;
@@ -51,13 +52,31 @@ pub struct Session {
     pub ui: Ui,
     /// What an interruption leaves behind, for its message.
     leaves: Mutex<Option<String>>,
+    /// Whether the command is to undo what it did; none where it has done nothing that dropping it leaves.
+    undo: watch::Sender<Option<bool>>,
 }
 
 impl Session {
     /// A session as the command line asks for it.
     pub fn new(global: Global) -> Self {
         let ui = Ui::new(&global);
-        Self { global, ui, leaves: Mutex::new(None) }
+        Self { global, ui, leaves: Mutex::new(None), undo: watch::Sender::new(None) }
+    }
+
+    /// From now on the command itself undoes what it did, when it is interrupted: it waits for [`Session::interrupted`].
+    fn undoes(&self) {
+        self.undo.send_replace(Some(false));
+    }
+
+    /// Asks the command to undo what it did; says whether it does so.
+    pub fn ask_to_undo(&self) -> bool {
+        self.undo.send_if_modified(|undo| std::mem::replace(undo, undo.map(|_| true)).is_some())
+    }
+
+    /// Ready when the command is interrupted and undoes what it did.
+    async fn interrupted(&self) {
+        // The sender lives as long as the session.
+        drop(self.undo.subscribe().wait_for(|undo| *undo == Some(true)).await);
     }
 
     /// From now on an interruption leaves this execution unfinished.

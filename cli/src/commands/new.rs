@@ -1,4 +1,4 @@
-//! `cargo faas new`: a project with one handler that builds, tests and runs as it is.
+//! `cargo faas new`: a project that builds, tests and runs as it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,14 @@ use serde_json::json;
 use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
 
 use super::Session;
-use crate::args::New;
+use crate::args::{New, Template};
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
 
-const MAIN: &str = include_str!("../../template/main.rs");
 const GITIGNORE: &str = "/target\n";
+
+/// The files of a project: where each stands in it, and what is in it.
+type Files = Vec<(String, String)>;
 
 pub(super) fn new(session: &Session, args: &New) -> Result<()> {
     let folder = std::path::absolute(&args.path)
@@ -21,6 +23,40 @@ pub(super) fn new(session: &Session, args: &New) -> Result<()> {
     check_name("package", &package, &package.replace('-', "_"))?;
     let handler = args.handler.clone().unwrap_or_else(|| package.replace('-', "_"));
     check_name("handler", &handler, &handler)?;
+    let files = match args.template {
+        Template::Program => program_files(&handler),
+        template => package_files(args, &folder, &package, &handler, template)?,
+    };
+    write(&folder, &files)?;
+    if session.ui.is_json() {
+        return session.ui.print_json(&json!({ "folder": folder, "package": package, "handler": handler }));
+    }
+    session.ui.status("Created", &format!("{} `{handler}` in {}", args.template, args.path.display()));
+    let (test, run) = next_steps(args.template, &handler);
+    session.ui.say(&format!("\n  cd {}\n  {test}\n  {run}", args.path.display()));
+    Ok(())
+}
+
+/// How a new project is tested and run.
+fn next_steps(template: Template, handler: &str) -> (&'static str, String) {
+    let run = |rest: &str| format!("cargo faas run {handler} --input {rest}");
+    match template {
+        Template::Handler => ("cargo test", run("'{\"below\": 3000000}' --time-limit 2s")),
+        Template::Workflow => ("cargo test", run("'{\"text\": \"a rose is a rose is a rose\"}'")),
+        Template::Program => {
+            ("python3 -m unittest", run("'{\"below\": 300000}' --time-limit 2s    # needs DMTCP"))
+        }
+    }
+}
+
+/// A cargo package with the SDK.
+fn package_files(
+    args: &New,
+    folder: &Path,
+    package: &str,
+    handler: &str,
+    template: Template,
+) -> Result<Files> {
     let sdk = match &args.sdk {
         Some(given) => Some(sdk_at(given).ok_or_else(|| {
             Error::usage(format!("{} is not the folder of limitless-faas", given.display()))
@@ -28,34 +64,49 @@ pub(super) fn new(session: &Session, args: &New) -> Result<()> {
         })?),
         None => sdk_at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk")),
     };
-    let manifest = manifest(&package, sdk.as_deref(), enclosing_workspace(&folder));
-    write(&folder, &manifest, &MAIN.replace("collatz", &handler))?;
-    if session.ui.is_json() {
-        return session.ui.print_json(&json!({ "folder": folder, "package": package, "handler": handler }));
-    }
-    session.ui.status("Created", &format!("handler `{handler}` in {}", args.path.display()));
-    session.ui.say(&format!(
-        "\n  cd {}\n  cargo test\n  cargo faas run {handler} --input '{{\"below\": 3000000}}' --time-limit 2s",
-        args.path.display()
-    ));
-    Ok(())
+    let main = match template {
+        Template::Workflow => {
+            let text = include_str!("../../template/workflow.rs");
+            if text.contains(&format!("fn {handler}(")) && handler != "summary" {
+                return Err(Error::usage(format!("the template has a node `{handler}` already"))
+                    .help("call the workflow otherwise: --handler NAME"));
+            }
+            text.replace("summary", handler)
+        }
+        _ => include_str!("../../template/handler.rs").replace("collatz", handler),
+    };
+    let manifest = manifest(package, sdk.as_deref(), enclosing_workspace(folder), template);
+    let files = [("Cargo.toml", manifest), (".gitignore", GITIGNORE.to_owned()), ("src/main.rs", main)];
+    Ok(files.map(|(name, text)| (name.to_owned(), text)).into())
 }
 
-fn write(folder: &Path, manifest: &str, main: &str) -> Result<()> {
+/// A program that DMTCP saves from outside: nothing to build.
+fn program_files(handler: &str) -> Files {
+    let named = |text: &str| text.replace("collatz", handler);
+    vec![
+        ("faas.toml".to_owned(), named(include_str!("../../template/faas.toml"))),
+        (".gitignore".to_owned(), "/.faas\n__pycache__\n".to_owned()),
+        (format!("{handler}.py"), include_str!("../../template/program.py").to_owned()),
+        (format!("test_{handler}.py"), named(include_str!("../../template/test_program.py"))),
+    ]
+}
+
+fn write(folder: &Path, files: &Files) -> Result<()> {
     let is_taken = fs::read_dir(folder).is_ok_and(|mut inside| inside.next().is_some()) || folder.is_file();
     if is_taken {
         return Err(Error::usage(format!("{} exists already", folder.display())).help("choose another name"));
     }
     let failed = || format!("failed to write into {}", folder.display());
-    fs::create_dir_all(folder.join("src")).context(Exit::Usage, failed)?;
-    for (name, text) in [("Cargo.toml", manifest), (".gitignore", GITIGNORE), ("src/main.rs", main)] {
-        fs::write(folder.join(name), text).context(Exit::Usage, failed)?;
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(folder)).context(Exit::Usage, failed)?;
+        fs::write(path, text).context(Exit::Usage, failed)?;
     }
     Ok(())
 }
 
 /// The manifest: the SDK by path where this cargo faas was built beside it, else by its version.
-fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool) -> String {
+fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool, template: Template) -> String {
     let mut document = DocumentMut::new();
     document["package"] = Item::Table(Table::new());
     document["package"]["name"] = value(package);
@@ -72,6 +123,14 @@ fn manifest(package: &str, sdk: Option<&Path>, is_enclosed: bool) -> String {
         }
         None => value(version),
     };
+    if template == Template::Workflow {
+        // For its test: a workflow is an async function.
+        document["dev-dependencies"] = Item::Table(Table::new());
+        let mut tokio = InlineTable::new();
+        tokio.insert("version", "1".into());
+        tokio.insert("features", toml_edit::Value::Array(["macros", "rt"].into_iter().collect()));
+        document["dev-dependencies"]["tokio"] = value(tokio);
+    }
     let mut profiles = Table::new();
     profiles.set_implicit(true);
     document["profile"] = Item::Table(profiles);
@@ -144,7 +203,7 @@ mod tests {
     #[test]
     fn the_manifest_takes_the_sdk_from_where_it_is() {
         let version = env!("CARGO_PKG_VERSION");
-        let text = manifest("word-count", None, false);
+        let text = manifest("word-count", None, false, Template::Handler);
         let (package, dependencies) = text.split_once("[dependencies]").unwrap();
         let (dependencies, profile) = dependencies.split_once("[profile.release]").unwrap();
         assert_eq!(dependencies.trim(), format!("limitless-faas = \"{version}\""));
@@ -155,7 +214,7 @@ mod tests {
         version = "0.1.0"
         edition = "2024"
         "#);
-        let text = manifest("x", Some(Path::new("/a \"b\"/sdk")), true);
+        let text = manifest("x", Some(Path::new("/a \"b\"/sdk")), true, Template::Workflow);
         let read: DocumentMut = text.parse().unwrap();
         assert_eq!(read["dependencies"]["limitless-faas"]["path"].as_str(), Some("/a \"b\"/sdk"));
         assert!(read.contains_key("workspace"));
@@ -165,9 +224,9 @@ mod tests {
     fn nothing_that_exists_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let project = folder.path().join("x");
-        write(&project, "m", "s").unwrap();
-        assert_eq!(fs::read_to_string(project.join("src/main.rs")).unwrap(), "s");
-        assert_eq!(write(&project, "m2", "s2").unwrap_err().exit(), Exit::Usage);
-        assert_eq!(fs::read_to_string(project.join("Cargo.toml")).unwrap(), "m");
+        let files = |text: &str| vec![("src/main.rs".to_owned(), text.to_owned())];
+        write(&project, &files("first")).unwrap();
+        assert_eq!(write(&project, &files("second")).unwrap_err().exit(), Exit::Usage);
+        assert_eq!(fs::read_to_string(project.join("src/main.rs")).unwrap(), "first");
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Session;
 use super::deploy::wait_for_words;
 use crate::error::{Error, Result};
+use crate::exit::Exit;
 use crate::platform::{Client, Deployed, Spec};
 use crate::ui::{BAD, DIM, VERB, paint};
 
@@ -108,24 +109,32 @@ pub(super) fn show(session: &Session, changes: &[Change]) {
     }
 }
 
-/// Puts the changes, versions first, and takes back what was put if one fails.
+/// Puts the changes, versions first, and takes back what was put if one fails or the command is interrupted.
 pub(super) async fn apply(session: &Session, client: &Client, changes: &[Change]) -> Result<()> {
     let (current, versions): (Vec<&Change>, Vec<&Change>) =
         changes.iter().filter(|change| change.is_any()).partition(|change| change.wanted.mark.is_current);
     let mut done: Vec<&Change> = Vec::new();
+    session.undoes();
     // Until a version answers, callers keep what they have.
     for change in versions.into_iter().chain(current) {
         session.ui.status("Deploying", &change.wanted.name);
         done.push(change);
-        let put = async {
-            client.put(&change.wanted).await?;
-            wait_for_words(client, &change.wanted.name).await
-        };
-        if let Err(error) = put.await {
+        if let Err(error) = put(session, client, &change.wanted).await {
             return Err(take_back(session, client, &done, error).await);
         }
     }
     Ok(())
+}
+
+/// Puts one function and waits until it answers.
+async fn put(session: &Session, client: &Client, wanted: &Spec) -> Result<()> {
+    // A request under way is never given up: who takes back has to come after it.
+    client.put(wanted).await?;
+    tokio::select! {
+        biased;
+        () = session.interrupted() => Err(Error::new(Exit::Interrupted, "interrupted")),
+        answered = wait_for_words(client, &wanted.name) => answered,
+    }
 }
 
 async fn take_back(session: &Session, client: &Client, done: &[&Change], error: Error) -> Error {

@@ -1,6 +1,7 @@
 //! Speaking to a platform: deploy, call, resume. The one place of this crate that knows the platforms apart.
 
 mod definition;
+mod faas_cli;
 mod local;
 mod openfaas;
 mod openwhisk;

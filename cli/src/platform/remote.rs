@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Client, Dialect};
+use super::{Client, Dialect, faas_cli};
 use crate::args::Remote;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -21,20 +21,21 @@ struct Properties {
 /// Where nothing tells of any, or its URL or key is none.
 pub fn find(remote: &Remote, dev: Option<Dev>) -> Result<(Client, Option<String>)> {
     if let Some(gateway) = &remote.gateway {
-        let client = Client::new(
-            Dialect::OpenFaas,
-            &with_scheme(gateway, "http"),
-            remote.auth.as_deref(),
-            remote.insecure,
-        )?;
-        return Ok((client, None));
+        return at_gateway(remote, gateway).map(|client| (client, None));
     }
     if let Some(dev) = dev.filter(|_| remote.apihost.is_none()) {
         let client = Client::new(dev.platform, &dev.url, Some(&dev.key), false)?;
         return Ok((client, Some(dev.store)));
     }
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    // A variable is nearer than a file, and the platform whose client sets both of its own is meant first.
+    let is_whisk = remote.apihost.is_some()
+        || ["__OW_API_HOST", "APIHOST"].into_iter().any(|name| environment(name).is_some());
+    if let Some(gateway) = environment("OPENFAAS_URL").filter(|_| !is_whisk) {
+        return at_gateway(remote, &gateway).map(|client| (client, None));
+    }
     let file = properties_file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-    let told = merge(remote, &|name| std::env::var(name).ok(), &file);
+    let told = merge(remote, &environment, &file);
     let (Some(host), Some(key)) = (told.host, told.key) else {
         return Err(Error::new(Exit::Platform, "failed to find a running platform")
             .help("start one with `cargo faas dev`")
@@ -42,6 +43,16 @@ pub fn find(remote: &Remote, dev: Option<Dev>) -> Result<(Client, Option<String>
     };
     Client::new(Dialect::OpenWhisk, &with_scheme(&host, "https"), Some(&key), remote.insecure)
         .map(|client| (client, None))
+}
+
+/// A client of the gateway; who we are to it says the command line, or what `faas-cli login` left.
+fn at_gateway(remote: &Remote, gateway: &str) -> Result<Client> {
+    let gateway = with_scheme(gateway, "http");
+    let key = match &remote.auth {
+        Some(key) => Some(key.clone()),
+        None => faas_cli::key(&gateway)?,
+    };
+    Client::new(Dialect::OpenFaas, &gateway, key.as_deref(), remote.insecure)
 }
 
 /// A line that sets OpenWhisk's own client up for this platform.

@@ -1,4 +1,5 @@
-//! What a package's `[package.metadata.faas]` asks of a deployment.
+//! What a project asks of a deployment: the table `deploy` of its `faas.toml`, and `[package.metadata.faas]` of a package, which goes
+//! before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use limitless_faas_images::Reference;
 use serde::{Deserialize, Deserializer};
 
-use super::Project;
+use super::programs::FILE;
+use super::{Programs, Project};
 use crate::error::{Error, Result};
 use crate::units;
 
@@ -52,36 +54,58 @@ impl Wishes {
             let known = crate::suggest::among("environment", name, names.iter().map(String::as_str));
             return Err(Error::usage(format!("there are no settings for environment `{name}`"))
                 .help(known)
-                .help(format!("write them as [package.metadata.faas.env.{name}] in Cargo.toml")));
+                .help(format!(
+                    "write them as [deploy.env.{name}] in {FILE}, or as [package.metadata.faas.env.{name}] in Cargo.toml"
+                )));
         };
-        self.environment.extend(own.environment);
-        self.secrets.extend(own.secrets);
-        Ok(Self {
-            image: own.image.or(self.image),
-            store: own.store.or(self.store),
-            time_limit: own.time_limit.or(self.time_limit),
-            memory: own.memory.or(self.memory),
-            gateway_url: own.gateway_url.or(self.gateway_url),
-            env: BTreeMap::new(),
-            ..self
-        })
+        self.env.clear();
+        Ok(own.before(self))
+    }
+
+    /// These, and what they leave open as `others` have it.
+    fn before(self, others: Self) -> Self {
+        let mut environment = others.environment;
+        environment.extend(self.environment);
+        let mut secrets = others.secrets;
+        secrets.extend(self.secrets.into_iter().filter(|name| !secrets.contains(name)).collect::<Vec<_>>());
+        let mut env = others.env;
+        for (name, own) in self.env {
+            let under = env.remove(&name).unwrap_or_default();
+            env.insert(name, own.before(under));
+        }
+        Self {
+            image: self.image.or(others.image),
+            store: self.store.or(others.store),
+            time_limit: self.time_limit.or(others.time_limit),
+            memory: self.memory.or(others.memory),
+            gateway_url: self.gateway_url.or(others.gateway_url),
+            environment,
+            secrets,
+            env,
+        }
     }
 }
 
 impl Project {
-    /// What the package asks of a deployment.
+    /// What the package asks of a deployment: its own manifest first, then the nearest `faas.toml` of its folder or above.
     ///
     /// # Errors
     /// Where it can't be understood.
     pub fn wishes(&self, package: &str) -> Result<Wishes> {
-        let found = self.members().find(|member| *member.name == *package);
-        let table = found.and_then(|member| member.metadata.get("faas")).cloned();
-        let Some(table) = table else { return Ok(Wishes::default()) };
-        serde_json::from_value(table).map_err(|error| {
+        let Some(found) = self.members().find(|member| *member.name == *package) else {
+            return Ok(Wishes::default());
+        };
+        let folders = found.manifest_path.as_std_path().ancestors().skip(1);
+        let file = folders.map(|folder| folder.join(FILE)).find(|file| file.is_file());
+        let of_file = file.map(|file| Programs::read(&file)).transpose()?.map(Programs::into_wishes);
+        let of_file = of_file.unwrap_or_default();
+        let Some(table) = found.metadata.get("faas").cloned() else { return Ok(of_file) };
+        let own: Wishes = serde_json::from_value(table).map_err(|error| {
             Error::usage(format!("failed to understand [package.metadata.faas] of package `{package}`"))
                 .because(error)
                 .help("`cargo faas deploy --help` shows what can stand there")
-        })
+        })?;
+        Ok(own.before(of_file))
     }
 }
 
@@ -125,6 +149,21 @@ mod tests {
         assert_eq!(chosen.environment, BTreeMap::from([("A".into(), "1".into()), ("B".into(), "2".into())]));
         assert_eq!(wishes.clone().of(None).unwrap().memory, Some(128));
         assert!(wishes.of(Some("prodction")).unwrap_err().helps()[0].contains("production"));
+    }
+
+    #[test]
+    fn a_package_goes_before_its_project() {
+        let wishes = |value| serde_json::from_value::<Wishes>(value).unwrap();
+        let own =
+            wishes(json!({ "memory": "300MB", "secrets": ["A"], "env": { "test": { "memory": "128MB" } } }));
+        let project = wishes(json!({
+            "memory": "200MB", "time_limit": "5s", "secrets": ["A", "B"], "env": { "test": { "store": "file:/x" } },
+        }));
+        let both = own.before(project);
+        assert_eq!((both.memory, both.time_limit), (Some(300), Some(Duration::from_secs(5))));
+        assert_eq!(both.secrets, ["A", "B"]);
+        let test = both.of(Some("test")).unwrap();
+        assert_eq!((test.memory, test.store.as_deref()), (Some(128), Some("file:/x")));
     }
 
     #[test]

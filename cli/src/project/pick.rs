@@ -39,6 +39,15 @@ impl Project {
         if targets.is_empty() { Err(no_target(&packages, pick)) } else { Ok(targets) }
     }
 
+    /// The names of the packages that `pick` means.
+    ///
+    /// # Errors
+    /// Where there is no such package.
+    pub fn picked(&self, pick: &Pick) -> Result<Vec<String>> {
+        let packages = self.packages(pick, None)?;
+        Ok(packages.into_iter().map(|package| package.name.to_string()).collect())
+    }
+
     fn packages(&self, pick: &Pick, handler: Option<&str>) -> Result<Vec<&Package>> {
         if let Some(name) = &pick.package {
             let found = self.members().find(|package| *package.name == *name);

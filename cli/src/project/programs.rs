@@ -1,4 +1,4 @@
-//! Programs that `faas.toml` declares: found, read, and served by this very binary.
+//! `faas.toml`: programs that it declares, served by this very binary, and what it asks of a deployment.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use limitless_faas::program::{self, Declared, Program};
 use limitless_faas_core::manifest::Handler;
 use serde::Deserialize;
 
+use super::Wishes;
 use crate::args::Global;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
@@ -22,14 +23,17 @@ const ROLE: &str = "limitless-serve-programs";
 #[derive(Debug)]
 pub struct Programs {
     file: PathBuf,
-    programs: Vec<Program>,
+    all: Vec<Program>,
+    wishes: Wishes,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
     program: Vec<Program>,
+    #[serde(default)]
+    deploy: Wishes,
 }
 
 impl Programs {
@@ -56,9 +60,14 @@ impl Programs {
     pub fn read(file: &Path) -> Result<Self> {
         let failed = || format!("failed to read {}", file.display());
         let text = std::fs::read_to_string(file).context(Exit::Usage, failed)?;
-        let programs =
+        let read =
             parse(&text).map_err(|(line, why)| Error::usage(format!("{}:{line}: {why}", file.display())))?;
-        Ok(Self { file: file.to_owned(), programs })
+        Ok(Self { file: file.to_owned(), all: read.program, wishes: read.deploy })
+    }
+
+    /// What the file asks of a deployment.
+    pub fn into_wishes(self) -> Wishes {
+        self.wishes
     }
 
     /// The folder of the file.
@@ -68,7 +77,7 @@ impl Programs {
 
     /// The names that are declared.
     pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.programs.iter().map(|program| program.name.as_str())
+        self.all.iter().map(|program| program.name.as_str())
     }
 
     /// The program that a person called `name`, as a handler.
@@ -91,12 +100,12 @@ impl Programs {
     }
 
     fn declared(&self) -> Vec<Declared> {
-        self.programs.iter().map(|program| Declared::new(program.clone(), self.folder())).collect()
+        self.all.iter().map(|program| Declared::new(program.clone(), self.folder())).collect()
     }
 }
 
-/// The programs, or the line that is wrong and why.
-fn parse(text: &str) -> std::result::Result<Vec<Program>, (usize, String)> {
+/// What the file says, or the line that is wrong and why.
+fn parse(text: &str) -> std::result::Result<File, (usize, String)> {
     let line_of = |at: usize| 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
     let file: File = toml_edit::de::from_str(text).map_err(|error| {
         (line_of(error.span().map_or(0, |span| span.start)), error.message().trim_end().to_owned())
@@ -104,7 +113,7 @@ fn parse(text: &str) -> std::result::Result<Vec<Program>, (usize, String)> {
     let mut seen = BTreeSet::new();
     let twice = file.program.iter().position(|program| !seen.insert(suggest::fold(program.name.as_str())));
     match twice {
-        None => Ok(file.program),
+        None => Ok(file),
         Some(number) => {
             let document = toml_edit::Document::parse(text).ok();
             let tables = document.as_ref().and_then(|document| document.get("program")?.as_array_of_tables());
@@ -156,11 +165,14 @@ mod tests {
             ),
             ("[[program]\n", 1, ""),
             ("[[handler]]\n", 1, "handler"),
+            ("[deploy]\nmemry = \"1GB\"\n", 2, "memry"),
+            ("[deploy]\nstore = \"file:/x\"\nmemory = \"lots\"\n", 3, "lots"),
+            ("[deploy.env.production]\ntime_limit = \"soon\"\n", 2, "soon"),
         ] {
             let (found, why) = parse(text).unwrap_err();
             assert!(found == line && why.contains(word), "line {found}: {why}\n{text}");
         }
-        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse("").unwrap(), File::default());
     }
 
     #[test]

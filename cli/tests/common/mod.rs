@@ -65,10 +65,13 @@ pub fn build_folder() -> PathBuf {
 pub fn faas() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-faas"));
     command.arg("faas").stdin(Stdio::null());
-    for name in ["__OW_API_HOST", "__OW_API_KEY", "APIHOST", "AUTH", "CARGO_TARGET_DIR"] {
+    for name in ["__OW_API_HOST", "__OW_API_KEY", "APIHOST", "AUTH", "OPENFAAS_URL", "CARGO_TARGET_DIR"] {
         command.env_remove(name);
     }
-    command.env("WSK_CONFIG_FILE", "/no/such/file").env("NO_COLOR", "1");
+    command
+        .env("WSK_CONFIG_FILE", "/no/such/file")
+        .env("OPENFAAS_CONFIG", "/no/such/folder")
+        .env("NO_COLOR", "1");
     command
 }
 
