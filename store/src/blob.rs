@@ -1,6 +1,6 @@
 //! Blobs: values of any size that are written and read as streams.
 
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use crate::StoreError;
 
@@ -21,4 +21,15 @@ pub trait BlobWriter: Write + Send {
 pub trait BlobReader: Read + Seek + Send {
     /// The length of the whole blob in bytes, wherever the reader stands.
     fn len_bytes(&self) -> u64;
+}
+
+/// Where a reader stands after seeking, that stood at `at` in a blob of `len_bytes`. Past the end there is nothing to read, and that is
+/// no error.
+pub(crate) fn sought(to: SeekFrom, at: u64, len_bytes: u64) -> io::Result<u64> {
+    let sought = match to {
+        SeekFrom::Start(at) => Some(at),
+        SeekFrom::End(by) => len_bytes.checked_add_signed(by),
+        SeekFrom::Current(by) => at.checked_add_signed(by),
+    };
+    sought.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning"))
 }

@@ -52,6 +52,17 @@ impl StoreError {
         Self::new(kind_of(error), format!("failed to {action} {key} in {place}: {error}"))
     }
 
+    /// What a server said, or that it said nothing: an error that stays where it is known to be of that kind; else nobody knows whether
+    /// the request is yet carried out. The message is rid of `secrets`.
+    #[cfg(feature = "remote")]
+    pub(crate) fn of_server(secrets: &crate::Settings, message: &str, stays: Option<StoreErrorKind>) -> Self {
+        let message = secrets.redact(message);
+        match stays {
+            Some(kind) => Self::new(kind, message),
+            None => Self::unknown_outcome(message),
+        }
+    }
+
     /// The refusal to replace a blob.
     pub fn blob_exists(key: &Key, place: &str) -> Self {
         let message = format!("failed to store the blob {key} in {place}: it exists, and blobs never change");

@@ -113,17 +113,18 @@ impl Bucket {
 
     /// What an error means; a write's may be of a request that still arrives.
     fn failed(&self, action: &str, name: &str, error: &Error) -> StoreError {
-        let message = self.secrets.redact(&format!("failed to {action} {name}: {}", one_line(error)));
-        match error {
+        let stays = matches!(
+            error,
             Error::PermissionDenied { .. }
-            | Error::Unauthenticated { .. }
-            | Error::InvalidPath { .. }
-            | Error::NotSupported { .. }
-            | Error::NotImplemented { .. }
-            | Error::UnknownConfigurationKey { .. }
-            | Error::NotFound { .. } => StoreError::new(StoreErrorKind::Terminal, message),
-            _ => StoreError::unknown_outcome(message),
-        }
+                | Error::Unauthenticated { .. }
+                | Error::InvalidPath { .. }
+                | Error::NotSupported { .. }
+                | Error::NotImplemented { .. }
+                | Error::UnknownConfigurationKey { .. }
+                | Error::NotFound { .. }
+        );
+        let message = format!("failed to {action} {name}: {}", one_line(error));
+        StoreError::of_server(&self.secrets, &message, stays.then_some(StoreErrorKind::Terminal))
     }
 }
 

@@ -125,16 +125,17 @@ impl Database {
     }
 
     fn failed(&self, action: &str, name: &str, error: &RedisError) -> StoreError {
-        let message = self.secrets.redact(&format!("failed to {action} {name} in Redis: {error}"));
-        match error.kind() {
+        let stays = match error.kind() {
             ErrorKind::AuthenticationFailed
             | ErrorKind::InvalidClientConfig
             | ErrorKind::Server(ServerErrorKind::NoPerm | ServerErrorKind::ReadOnly) => {
-                StoreError::new(StoreErrorKind::Terminal, message)
+                Some(StoreErrorKind::Terminal)
             }
-            _ if error.code() == Some("OOM") => StoreError::new(StoreErrorKind::Full, message),
-            _ => StoreError::unknown_outcome(message),
-        }
+            _ if error.code() == Some("OOM") => Some(StoreErrorKind::Full),
+            _ => None,
+        };
+        let message = format!("failed to {action} {name} in Redis: {error}");
+        StoreError::of_server(&self.secrets, &message, stays)
     }
 }
 

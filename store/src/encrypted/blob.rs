@@ -3,6 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use super::{CHUNK_BYTES, HEAD_LEN, SEAL_LEN, Sealer};
+use crate::blob::sought;
 use crate::{BlobReader, BlobWriter, StoreError};
 
 const SEALED_CHUNK_BYTES: u64 = (CHUNK_BYTES + SEAL_LEN) as u64;
@@ -133,13 +134,7 @@ impl Read for ValueReader {
 
 impl Seek for ValueReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len_bytes.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning");
-        self.at = at.ok_or_else(before)?;
+        self.at = sought(to, self.at, self.len_bytes)?;
         Ok(self.at)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::manifest::{Manifest, Piece};
 use super::shelf::Shelf;
+use crate::blob::sought;
 use crate::{BlobReader, StoreError, StoreErrorKind};
 
 /// A blob in pieces being read. A piece that is missing or is not what the manifest says is an error of the kind
@@ -115,13 +116,7 @@ impl Read for PiecesReader {
 
 impl Seek for PiecesReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.len_bytes().checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning");
-        self.at = at.ok_or_else(before)?;
+        self.at = sought(to, self.at, self.len_bytes())?;
         Ok(self.at)
     }
 }

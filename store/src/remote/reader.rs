@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::index::Index;
 use super::{Shared, runtime, segments};
+use crate::blob::sought;
 use crate::{BlobReader, Key, StoreError, StoreErrorKind};
 
 /// So many parts are fetched ahead.
@@ -114,13 +115,7 @@ impl Read for Parts {
 
 impl Seek for Parts {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.index.len_bytes.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        let before = || io::Error::new(io::ErrorKind::InvalidInput, "a seek to before the beginning");
-        self.at = at.ok_or_else(before)?;
+        self.at = sought(to, self.at, self.index.len_bytes)?;
         Ok(self.at)
     }
 }

@@ -69,13 +69,13 @@ impl Folder {
     }
 
     fn failed(&self, action: &str, name: &str, failure: &Failure) -> StoreError {
-        let message =
-            self.secrets.redact(&format!("failed to {action} {name} in {}: {failure}", self.login.server()));
-        match failure.code() {
-            Some(StatusCode::PermissionDenied) => StoreError::new(StoreErrorKind::Terminal, message),
-            Some(StatusCode::OpUnsupported) => StoreError::new(StoreErrorKind::NotSupported, message),
-            _ => StoreError::unknown_outcome(message),
-        }
+        let stays = match failure.code() {
+            Some(StatusCode::PermissionDenied) => Some(StoreErrorKind::Terminal),
+            Some(StatusCode::OpUnsupported) => Some(StoreErrorKind::NotSupported),
+            _ => None,
+        };
+        let message = format!("failed to {action} {name} in {}: {failure}", self.login.server());
+        StoreError::of_server(&self.secrets, &message, stays)
     }
 }
 

@@ -178,7 +178,7 @@ pub(crate) fn moto() -> Result<Server, Missing> {
     let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
     let mut command = Command::new(&python);
     command.env("PYTHONPATH", &library).env("PYTHONUNBUFFERED", "1");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/one_by_one.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/tests/servers/one_by_one.py");
     command.arg(script).arg(port.to_string());
     let version = version(
         Command::new(&python)

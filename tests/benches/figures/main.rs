@@ -1,7 +1,8 @@
 //! The figures of the README's performance section, as one table.
 //!
 //! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
-//! `call`, `process`, `steps`, `workflows`. Everything that is compared is measured in turns within one run; medians are printed.
+//! `call`, `process`, `steps`, `workflows`, and `stores` (with `--features stores`). Everything that is compared is measured in turns
+//! within one run; medians are printed.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,6 +19,7 @@ mod hook;
 mod process;
 mod state;
 mod steps;
+mod stores;
 mod workflows;
 
 use std::time::Duration;
@@ -25,15 +27,20 @@ use std::time::Duration;
 /// One line of the table.
 pub struct Figure {
     what: &'static str,
-    asked: &'static str,
+    asked: String,
     measured: String,
     is_met: bool,
 }
 
 impl Figure {
     /// A figure with what was asked of it.
-    pub fn new(what: &'static str, asked: &'static str, measured: impl Into<String>, is_met: bool) -> Self {
-        Self { what, asked, measured: measured.into(), is_met }
+    pub fn new(
+        what: &'static str,
+        asked: impl Into<String>,
+        measured: impl Into<String>,
+        is_met: bool,
+    ) -> Self {
+        Self { what, asked: asked.into(), measured: measured.into(), is_met }
     }
 }
 
@@ -80,6 +87,9 @@ fn main() {
     }
     if is_wanted("workflows") {
         figures.extend(runtime.block_on(workflows::figures()));
+    }
+    if is_wanted("stores") {
+        figures.extend(runtime.block_on(stores::figures()));
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {

@@ -88,6 +88,26 @@ async fn save(store: &dyn Store, words: u64, round: u32) -> f64 {
     elapsed
 }
 
+/// How long encoding so many words takes where the bytes go nowhere: what a function can't be spared, in seconds.
+pub(super) fn serialising_s(words: u64) -> f64 {
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        let begun = Arc::new(Mutex::new(None));
+        let begin = begun.clone();
+        let session = Session::new(None, move || {
+            *begin.lock().unwrap() = Some(Instant::now());
+            Ok(Box::new(io::sink()))
+        });
+        session.request(Request::Suspend);
+        let input = RawValue::from_string(format!(r#"{{"words":{words}}}"#)).unwrap();
+        let outcome = session.run::<holds>(&input);
+        let elapsed = begun.lock().unwrap().unwrap().elapsed();
+        assert!(matches!(outcome, Outcome::Suspended(_)), "{outcome:?}");
+        took.push(elapsed.as_secs_f64());
+    }
+    median(took)
+}
+
 /// A checkpoint of 1 MB, beside a plain write and sync of as much.
 async fn small(store: &FolderStore, folder: &Path) -> Figure {
     let (mut plain, mut ours) = (Vec::new(), Vec::new());

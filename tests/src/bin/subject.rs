@@ -304,6 +304,41 @@ fn bulky(mb: usize, pauses: u64) -> u64 {
     data.iter().fold(waited, |digest, word| digest.rotate_left(5) ^ word)
 }
 
+/// Holds so many megabytes of noise, of which each run, between one checkpoint and the next, changes a hundredth.
+#[handler]
+fn drifts(mb: usize, turns: u64) -> usize {
+    let mut data: Vec<u64> =
+        (0..mb as u64 * 125_000).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    let (mut changed, mut changed_by) = (0, 0);
+    #[rebuild]
+    let run = now_us();
+    #[checkpoint]
+    for _ in 0..turns {
+        if changed_by != run {
+            changed_by = run;
+            let hundredth = data.len() / 100;
+            let from = changed * 7 % 100 * hundredth;
+            data[from..from + hundredth].iter_mut().for_each(|word| *word = word.wrapping_add(1));
+            changed += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    changed
+}
+
+/// Holds a kilobyte, and pauses.
+#[handler]
+fn keeps(turns: u64) -> usize {
+    let mut held = vec![0_u8; 1024];
+    #[checkpoint]
+    for turn in 0..turns {
+        held[0] = held[0].wrapping_add(1);
+        held[1] = held[1].max(turn.to_le_bytes()[0]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    held.len()
+}
+
 /// Never comes to a hook.
 #[handler]
 fn stuck(ms: u64) -> u64 {
@@ -455,6 +490,8 @@ fn main() {
         bulky_async,
         stumbles,
         bulky,
+        drifts,
+        keeps,
         stuck,
         idle,
         panics,
