@@ -54,12 +54,21 @@ pub struct Pace {
     /// What the handler itself expects saving to cost, where it can tell.
     expected_us: u64,
     hand_over_us: u64,
+    /// What creating an entry takes in this store.
+    entry_us: u64,
     hook_gap_us: u64,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { is_measured: false, save_us: 20_000, expected_us: 0, hand_over_us: 20_000, hook_gap_us: 0 }
+        Self {
+            is_measured: false,
+            save_us: 20_000,
+            expected_us: 0,
+            hand_over_us: 20_000,
+            entry_us: 0,
+            hook_gap_us: 0,
+        }
     }
 }
 
@@ -69,6 +78,8 @@ const FLOOR_US: u64 = 60_000;
 const LARGEST_SHARE: u64 = 2;
 /// What a checkpoint costs, for the moment of the first one that only guards against crashes.
 const HOPED_SAVE_US: u64 = 5_000;
+/// What invoking a successor takes beside the entry, where no hand-over was measured yet.
+const HOPED_INVOCATION_US: u64 = 5_000;
 /// An interval checkpoint is never taken more often than this.
 const SHORTEST_INTERVAL_MS: u64 = 1000;
 
@@ -87,6 +98,13 @@ impl Pace {
         self.is_measured = true;
     }
 
+    /// A checkpoint has taken so long, and is not durable yet.
+    pub fn saved_at_least(&mut self, us: u64) {
+        if us > self.save_us {
+            self.saved(us);
+        }
+    }
+
     /// The handler expects that saving what it holds now takes so long.
     pub fn expected(&mut self, us: u64) {
         self.expected_us = us;
@@ -100,6 +118,11 @@ impl Pace {
     /// Entry, invocation of the successor and acceptance took so long.
     pub fn handed_over(&mut self, us: u64) {
         self.hand_over_us = follow(self.hand_over_us, us);
+    }
+
+    /// An entry was created in so long: handing over takes that at least, and what invoking the successor takes.
+    pub fn stored(&mut self, us: u64) {
+        self.entry_us = follow(self.entry_us, us);
     }
 
     /// A request to the hook was noticed only after so long.
@@ -118,9 +141,9 @@ impl Pace {
     /// The reserve before the deadline, in milliseconds: twice what saving and handing over should take, and one
     /// and a half times the longest way to the next hook, within a floor and a share of the limit.
     pub fn margin_ms(&self, limit_ms: u64) -> u64 {
-        let wanted = 2 * (self.save_us.max(self.expected_us) + self.hand_over_us)
-            + self.hook_gap_us
-            + self.hook_gap_us / 2;
+        let hand_over_us = self.hand_over_us.max(self.entry_us + HOPED_INVOCATION_US);
+        let wanted =
+            2 * (self.save_us.max(self.expected_us) + hand_over_us) + self.hook_gap_us + self.hook_gap_us / 2;
         let most = limit_ms.saturating_mul(1000) / LARGEST_SHARE;
         // The floor gives way too where the limit is tiny.
         wanted.max(FLOOR_US).min(most).div_ceil(1000)
@@ -160,6 +183,27 @@ mod tests {
         pace.hook_gap(1_000_000);
         assert_eq!(pace.margin_ms(60_000), 1000 + 1500);
         assert_eq!(pace.suspend_at_ms(100_000, 60_000), 97_500);
+    }
+
+    #[test]
+    fn a_store_that_is_far_away_is_given_its_time_before_the_first_hand_over() {
+        let mut pace = Pace::default();
+        pace.stored(15_000);
+        assert_eq!(pace.margin_ms(60_000), 80);
+        pace.stored(200_000);
+        assert_eq!(pace.margin_ms(60_000), 450);
+        pace.handed_over(300_000);
+        assert_eq!(pace.margin_ms(60_000), 640);
+    }
+
+    #[test]
+    fn what_is_being_saved_costs_what_it_took_so_far() {
+        let mut pace = Pace::default();
+        pace.saved(100_000);
+        pace.saved_at_least(50_000);
+        assert_eq!(pace.margin_ms(60_000), 240);
+        pace.saved_at_least(1_000_000);
+        assert_eq!(pace.margin_ms(60_000), 2040);
     }
 
     #[test]

@@ -223,7 +223,7 @@ fn whoever_saved_early_goes_on_and_does_not_save_early_again() {
     let commands = invocation.on(now_us, Event::Alarm);
     assert!(commands.iter().any(|command| matches!(command, Command::Suspend { .. })), "{commands:?}");
     // Nothing moved, as in a loop that waits for something: it must not save again and again.
-    let snapshot = Snapshot { saved: Saved { cost_us: 500, ..Saved::default() } };
+    let snapshot = Snapshot { saved: Saved { cost_us: 500, ..Saved::default() }, is_on_its_way: false };
     let commands = invocation.on(now_us, Event::Suspended(snapshot));
     assert!(matches!(&commands[0], Command::Create { .. }), "{commands:?}");
     let commands = invocation.on(now_us, Event::Wrote(Written::New));

@@ -62,6 +62,8 @@ struct Handler {
     at: u64,
     sum: u64,
     is_asked_to_suspend: bool,
+    /// What it saves may reach the store after it has gone on.
+    may_follow: bool,
     is_asked_to_report: bool,
     waits_for_step: bool,
     has_passed_a_hook: bool,
@@ -81,6 +83,8 @@ struct Actor {
     /// Acknowledged length of its own segment.
     steps: u64,
     handler: Option<Handler>,
+    /// The checkpoint on its way to the store.
+    upload: Option<String>,
     /// Commands not performed yet.
     todo: Vec<Command>,
     alarm_us: Option<u64>,
@@ -109,6 +113,8 @@ struct World {
     now_us: u64,
     log: Vec<Entry>,
     blobs: BTreeMap<String, (u64, u64)>,
+    /// Blobs that only their process has.
+    absent: BTreeSet<String>,
     damaged: Vec<String>,
     actors: Vec<Actor>,
     strays: Vec<Stray>,
@@ -123,6 +129,8 @@ struct World {
     replayed: u32,
     too_late: u32,
     past_the_seal: u32,
+    /// Checkpoints that were durable only after their handler had gone on.
+    followed: u32,
     nonces: u64,
     faults: bool,
     wants_callback: bool,
@@ -147,6 +155,7 @@ impl World {
             now_us: 1_000_000_000_000,
             log: Vec::new(),
             blobs: BTreeMap::new(),
+            absent: BTreeSet::new(),
             damaged: Vec::new(),
             actors: Vec::new(),
             strays: Vec::new(),
@@ -158,6 +167,7 @@ impl World {
             replayed: 0,
             too_late: 0,
             past_the_seal: 0,
+            followed: 0,
             nonces: 0,
             faults: true,
             wants_callback,
@@ -197,6 +207,7 @@ impl World {
             lease_until_ms: None,
             steps: 0,
             handler: None,
+            upload: None,
             todo,
             alarm_us: None,
             is_abandoned: false,
@@ -222,8 +233,20 @@ impl World {
             return false;
         }
         self.check_claim(entry);
+        self.check_saved(entry);
         self.log.push(entry.clone());
         true
+    }
+
+    /// The log names no checkpoint that is not in the store.
+    fn check_saved(&self, entry: &Entry) {
+        let saved = match &entry.kind {
+            Kind::Started { saved, .. } | Kind::Suspended { saved, .. } => saved.as_ref(),
+            Kind::Checkpointed { saved } => Some(saved),
+            _ => None,
+        };
+        let is_absent = saved.is_some_and(|saved| self.absent.contains(&saved.checkpoint));
+        assert!(!is_absent, "a checkpoint was recorded before it was durable: {entry:?}");
     }
 
     /// No acknowledged checkpoint is lost: a claim goes on from the newest one, unless that is damaged.
@@ -286,7 +309,10 @@ impl World {
             }
             Command::Run(given) => self.run(actor, &given),
             Command::Report => self.with_handler(actor, |handler| handler.is_asked_to_report = true),
-            Command::Suspend { .. } => self.with_handler(actor, |handler| handler.is_asked_to_suspend = true),
+            Command::Suspend { may_follow, .. } => self.with_handler(actor, |handler| {
+                handler.is_asked_to_suspend = true;
+                handler.may_follow = may_follow;
+            }),
             Command::AllowSteps { lease_until_ms } => {
                 self.actors[actor].lease_until_ms = Some(lease_until_ms);
                 self.with_handler(actor, |handler| handler.waits_for_step = false);
@@ -321,6 +347,7 @@ impl World {
             at,
             sum,
             is_asked_to_suspend: false,
+            may_follow: false,
             is_asked_to_report: false,
             waits_for_step: false,
             has_passed_a_hook: false,
@@ -468,6 +495,13 @@ impl World {
             return self.tell(actor, Event::SaveFailed(away()));
         }
         let name = format!("blob-{}", self.blobs.len());
+        // The next checkpoint waits for the one on its way.
+        self.upload(actor);
+        let is_on_its_way = handler.may_follow && self.random.chance(50);
+        if is_on_its_way {
+            self.absent.insert(name.clone());
+            self.actors[actor].upload = Some(name.clone());
+        }
         self.blobs.insert(name.clone(), (handler.at, handler.sum));
         let saved = Saved {
             checkpoint: name,
@@ -477,7 +511,18 @@ impl World {
             is_first_hook: !handler.has_passed_a_hook,
             ..Saved::default()
         };
-        self.tell(actor, Event::Suspended(Snapshot { saved }));
+        self.tell(actor, Event::Suspended(Snapshot { saved, is_on_its_way }));
+    }
+
+    /// What one actor's process has reaches the store, or does not.
+    fn upload(&mut self, actor: usize) {
+        let Some(checkpoint) = self.actors[actor].upload.take() else { return };
+        let result = if self.faults && self.random.chance(10) { Err(away()) } else { Ok(()) };
+        if result.is_ok() {
+            self.absent.remove(&checkpoint);
+            self.followed += u32::from(self.actors[actor].handler.is_some());
+        }
+        self.tell(actor, Event::Uploaded { checkpoint, result });
     }
 
     fn fire_alarms(&mut self) {
@@ -568,7 +613,9 @@ impl World {
         if self.now_us < self.actors[actor].frozen_until_us {
             return;
         }
-        if self.actors[actor].todo.is_empty() || self.random.chance(40) {
+        if self.actors[actor].upload.is_some() && self.random.chance(20) {
+            self.upload(actor);
+        } else if self.actors[actor].todo.is_empty() || self.random.chance(40) {
             self.compute(actor);
         } else {
             self.perform(actor);
@@ -669,7 +716,7 @@ fn the_same_seed_gives_the_same_history() {
 /// A test that can't fail is worth nothing: the histories do contain what they are meant to.
 #[test]
 fn the_histories_contain_every_misfortune() {
-    let (mut replayed, mut too_late, mut past_the_seal) = (0, 0, 0);
+    let (mut replayed, mut too_late, mut past_the_seal, mut followed) = (0, 0, 0, 0);
     let (mut claims, mut crashes, mut intervals, mut cancelled, mut passed_over, mut delivered, mut waits) =
         (0, 0, 0, 0, 0, 0, 0);
     for seed in 0..1_000 {
@@ -679,6 +726,7 @@ fn the_histories_contain_every_misfortune() {
         replayed += world.replayed;
         too_late += world.too_late;
         past_the_seal += world.past_the_seal;
+        followed += world.followed;
         cancelled += u32::from(log.status() == Status::Cancelled);
         delivered += u32::from(log.delivered);
         for entry in &world.log {
@@ -704,6 +752,7 @@ fn the_histories_contain_every_misfortune() {
         ("recorded steps met again", replayed),
         ("steps recorded too late to be acknowledged", too_late),
         ("appends past the seal", past_the_seal),
+        ("checkpoints durable after the handler went on", followed),
     ] {
         assert!(count > 5, "only {count} {what}");
     }

@@ -266,7 +266,7 @@ impl World {
             cost_us: 2000,
             ..Saved::default()
         };
-        self.tell(protocol, at, Event::Suspended(Snapshot { saved }));
+        self.tell(protocol, at, Event::Suspended(Snapshot { saved, is_on_its_way: false }));
     }
 
     /// The first command of a delivery leaves the process and meets its fate.

@@ -29,6 +29,8 @@ pub struct Faults {
     pub slow: Duration,
     /// The number of bytes after which the store is full.
     pub full_after_bytes: Option<u64>,
+    /// It counts as a store over a network, so that what is done for these is done for a folder too: `far=true`.
+    pub is_far: bool,
 }
 
 impl FromStr for Faults {
@@ -40,7 +42,7 @@ impl FromStr for Faults {
             let understood = part.split_once('=').and_then(|(name, value)| faults.set(name, value));
             if understood.is_none() {
                 let message = format!(
-                    "store fault {part:?} is not understood; there are seed=7, fail=0.1, lost-ack=0.1, slow=20ms and full-after=64MB"
+                    "store fault {part:?} is not understood; there are seed=7, fail=0.1, lost-ack=0.1, slow=20ms, full-after=64MB and far=true"
                 );
                 return Err(StoreError::new(StoreErrorKind::Invalid, message));
             }
@@ -57,6 +59,7 @@ impl Faults {
             "lost-ack" => self.lost_ack = share(value)?,
             "slow" => self.slow = Duration::from_millis(value.strip_suffix("ms")?.parse().ok()?),
             "full-after" => self.full_after_bytes = Some(size_bytes(value)?),
+            "far" => self.is_far = value.parse().ok()?,
             _ => return None,
         }
         Some(())
@@ -86,10 +89,10 @@ impl fmt::Display for Faults {
         if !self.slow.is_zero() {
             write!(f, ",slow={}ms", self.slow.as_millis())?;
         }
-        match self.full_after_bytes {
-            Some(bytes) => write!(f, ",full-after={bytes}"),
-            None => Ok(()),
+        if let Some(bytes) = self.full_after_bytes {
+            write!(f, ",full-after={bytes}")?;
         }
+        if self.is_far { f.write_str(",far=true") } else { Ok(()) }
     }
 }
 
@@ -279,7 +282,7 @@ impl Store for Faulty {
     }
 
     fn is_remote(&self) -> bool {
-        self.store.is_remote()
+        self.dice.faults.is_far || self.store.is_remote()
     }
 }
 

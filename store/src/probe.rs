@@ -97,8 +97,13 @@ impl Probe {
     }
 
     async fn clean_up(&self) -> Result<(), StoreError> {
+        let mut deleting = tokio::task::JoinSet::new();
         for name in self.store.children(&self.folder).await? {
-            self.store.delete(&self.folder.join(&name)?).await?;
+            let (store, key) = (Arc::clone(&self.store), self.folder.join(&name)?);
+            deleting.spawn(async move { store.delete(&key).await });
+        }
+        while let Some(deleted) = deleting.join_next().await {
+            deleted.map_err(|_| StoreError::unknown_outcome("a deletion ended without an outcome"))??;
         }
         Ok(())
     }

@@ -76,6 +76,13 @@ pub enum Event {
     StepWanted,
     /// The handler saved its state durably, and stopped.
     Suspended(Snapshot),
+    /// What a snapshot said was on its way is durable, or will not be.
+    Uploaded {
+        /// The checkpoint's name.
+        checkpoint: String,
+        /// Why it is not there.
+        result: Result<(), Failure>,
+    },
     /// The handler waits for something that is far off, and has stopped; its steps so far tell where it was.
     Waiting {
         /// What for.
@@ -119,6 +126,8 @@ pub enum Finished {
 pub struct Snapshot {
     /// All that the performer knows; `progress`, `epoch` and `hook_gap_us` are filled in here.
     pub saved: Saved,
+    /// The process has it, the store not yet → [`Event::Uploaded`]. Only where [`Command::Suspend`] allowed that.
+    pub is_on_its_way: bool,
 }
 
 /// What a checkpoint is worth.
@@ -196,6 +205,8 @@ pub enum Command {
     Suspend {
         /// When to give up, µs since 1970.
         offer_until_us: u64,
+        /// The handler may stop before the state is durable, since it goes on from what the process has.
+        may_follow: bool,
     },
     /// The handler may record steps: the log has begun. Acknowledge a step only while the clock is before this.
     AllowSteps {

@@ -50,6 +50,8 @@ pub struct Invocation {
     way_here_us: Option<u64>,
     /// What the present run of the handler began from.
     running_from: Option<Saved>,
+    /// A checkpoint that the process has, and the store not yet.
+    uploading: Option<save::Uploading>,
     /// How often the store was asked in vain for what the present stage needs.
     tries: u32,
     answered: bool,
@@ -98,6 +100,7 @@ impl Invocation {
             steps_saved: 0,
             way_here_us: None,
             running_from: None,
+            uploading: None,
             tries: 0,
             answered: false,
         }
@@ -137,6 +140,7 @@ impl Invocation {
             Event::Waiting { wake, steps } => self.waiting(now_us, wake, steps, out),
             Event::StepWanted => self.step_wanted(now_us, out),
             Event::Suspended(snapshot) => self.suspended(now_us, snapshot, out),
+            Event::Uploaded { checkpoint, result } => self.uploaded(now_us, &checkpoint, result, out),
             Event::SaveFailed(why) => self.save_failed(now_us, why, out),
             Event::Finished(finished) => self.finished(now_us, finished, out),
         }

@@ -96,7 +96,7 @@ impl Invocation {
     }
 
     fn interval_at_us(&self) -> u64 {
-        if !self.delivery.has_store || self.running.has_given_up_intervals {
+        if !self.delivery.has_store || self.running.has_given_up_intervals || self.uploading.is_some() {
             return u64::MAX;
         }
         let crashes = self.log.as_ref().map_or(0, |log| log.tally.crashes_ever);
@@ -128,6 +128,9 @@ impl Invocation {
         }
         if let Some(asked_us) = self.running.asked_us {
             self.pace.hook_gap(now_us.saturating_sub(asked_us));
+        }
+        if let Some(uploading) = &self.uploading {
+            self.pace.saved_at_least(uploading.cost_us(now_us));
         }
         if self.shall_stop() || now_us >= self.suspend_at_us() {
             self.ask_to_suspend(now_us, Reason::Deadline, out);
@@ -161,7 +164,7 @@ impl Invocation {
             Reason::Deadline => last_us,
             Reason::Interval => last_us.min(now_us + self.pace.longest_hook_gap_us() + INTERVAL_PATIENCE_US),
         };
-        out.push(Command::Suspend { offer_until_us });
+        out.push(Command::Suspend { offer_until_us, may_follow: reason == Reason::Interval });
     }
 
     fn ask_for_report(&mut self, now_us: u64, out: &mut Vec<Command>) {
@@ -289,6 +292,12 @@ impl Invocation {
             saved,
         };
         self.write(now_us, 1, kind, then, out);
+    }
+
+    /// The checkpoint stands that the handler went on from; the next one may be due.
+    pub(super) fn kept_on(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        self.running.has_saved = true;
+        self.set_alarm(now_us, out);
     }
 
     pub(super) fn is_interval(&self, now_us: u64) -> bool {

@@ -6,6 +6,22 @@ use super::{Invocation, Stage, backoff_ms};
 use crate::log::{Kind, Saved};
 use crate::{Code, Failure};
 
+/// A checkpoint on its way to the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Uploading {
+    saved: Saved,
+    since_us: u64,
+    /// The time to hand over came while it was saved: the handler does not go on, and it becomes the last checkpoint.
+    is_last: bool,
+}
+
+impl Uploading {
+    /// What saving has cost so far, in µs.
+    pub(super) fn cost_us(&self, now_us: u64) -> u64 {
+        self.saved.cost_us + now_us.saturating_sub(self.since_us)
+    }
+}
+
 impl Invocation {
     pub(super) fn suspended(&mut self, now_us: u64, snapshot: Snapshot, out: &mut Vec<Command>) {
         let mut saved = snapshot.saved;
@@ -15,6 +31,17 @@ impl Invocation {
         self.steps_saved = saved.steps;
         saved.hook_gap_us = self.pace.longest_hook_gap_us();
         let is_interval = self.is_interval(now_us);
+        if snapshot.is_on_its_way {
+            self.uploading =
+                Some(Uploading { saved: saved.clone(), since_us: now_us, is_last: !is_interval });
+            return if is_interval {
+                self.run(now_us, Some(saved), 0, out)
+            } else {
+                self.set_alarm(now_us, out)
+            };
+        }
+        // It is durable, and newer than what may still be on its way.
+        self.uploading = None;
         match (is_interval, self.log.is_some()) {
             (true, false) => {
                 let then = Then::GoOn(Box::new(saved.clone()));
@@ -26,6 +53,39 @@ impl Invocation {
             }
             (false, false) => self.write_started(now_us, None, Then::Suspend(Box::new(saved)), out),
             (false, true) => self.write_suspended(now_us, saved, out),
+        }
+    }
+
+    /// What went on computing, or waits for its suspension, has its checkpoint in the store; or has none.
+    pub(super) fn uploaded(
+        &mut self,
+        now_us: u64,
+        checkpoint: &str,
+        result: Result<(), Failure>,
+        out: &mut Vec<Command>,
+    ) {
+        let is_this = |uploading: &mut Uploading| uploading.saved.checkpoint == checkpoint;
+        let Some(Uploading { mut saved, since_us, is_last }) = self.uploading.take_if(is_this) else {
+            return;
+        };
+        if !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        saved.cost_us += now_us.saturating_sub(since_us);
+        self.pace.saved(saved.cost_us);
+        match (result, is_last, self.log.is_some()) {
+            (Ok(()), false, false) => self.write_started(now_us, Some(saved), Then::KeepOn, out),
+            (Ok(()), false, true) => {
+                self.write(now_us, self.epoch(), Kind::Checkpointed { saved }, Then::KeepOn, out);
+            }
+            (Ok(()), true, false) => self.write_started(now_us, None, Then::Suspend(Box::new(saved)), out),
+            (Ok(()), true, true) => self.write_suspended(now_us, saved, out),
+            (Err(failure), true, _) => self.save_failed(now_us, failure, out),
+            (Err(failure), false, _) => {
+                out.push(Command::Note(format!("a checkpoint could not be saved: {}", failure.message)));
+                self.running.has_given_up_intervals = true;
+                self.set_alarm(now_us, out);
+            }
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum Then {
     Suspend(Box<Saved>),
     /// An interval checkpoint stands: go on computing from it.
     GoOn(Box<Saved>),
+    /// An interval checkpoint stands that the handler went on from meanwhile.
+    KeepOn,
     /// We stopped: invoke the successor.
     HandOver,
     /// The log has begun: write that it waits, which made it necessary.
@@ -93,6 +95,9 @@ impl Invocation {
             out.push(Command::Abandon);
             return self.refuse(Code::UnreadableLog, message, out);
         }
+        if pending.attempts == 0 {
+            self.pace.stored(now_us.saturating_sub(pending.entry.at_us));
+        }
         match pending.then {
             Then::Claimed => self.go_on(now_us, out),
             Then::AllowSteps => {
@@ -101,6 +106,7 @@ impl Invocation {
             }
             Then::Suspend(saved) => self.write_suspended(now_us, *saved, out),
             Then::GoOn(saved) => self.go_on_after_interval(now_us, *saved, out),
+            Then::KeepOn => self.kept_on(now_us, out),
             Then::Wait { wake, steps } => self.waiting(now_us, wake, steps, out),
             Then::Sleep => self.asleep(out),
             Then::HandOver => self.hand_over(now_us, pending.number, out),

@@ -140,7 +140,8 @@ impl Drive {
     }
 
     fn of_run(&mut self, event: RunEvent) -> Option<Event> {
-        if event.generation != self.generation {
+        // What an earlier run left to be uploaded is still wanted.
+        if event.generation != self.generation && !matches!(event.event, Event::Uploaded { .. }) {
             return None;
         }
         if let Some(envelope) = event.envelope {
@@ -171,7 +172,9 @@ impl Drive {
             Command::Create { number, entry, wait_ms } => self.create(number, *entry, wait_ms),
             Command::Run(given) => self.start(*given),
             Command::Report => self.with_run(Run::report),
-            Command::Suspend { offer_until_us } => self.with_run(|run| run.suspend(offer_until_us)),
+            Command::Suspend { offer_until_us, may_follow } => {
+                self.with_run(|run| run.suspend(offer_until_us, may_follow));
+            }
             Command::AllowSteps { lease_until_ms } => self.steps.allow(lease_until_ms),
             Command::Abandon => self.abandon(),
             Command::StoreOutput(json) => self.store_output(json),

@@ -7,13 +7,14 @@ use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
 use limitless_faas_core::log::Saved;
 use limitless_faas_core::{Advice, Code, ExecutionId, Failure, Nonce};
 use limitless_faas_store::Log;
+use limitless_faas_store::pieces::Waiting;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 
 use super::saving::{Saving, store_error};
 use super::state::{Envelope, State};
 use super::world::World;
-use super::{Steps, no_store};
+use super::{Steps, no_store, pieces};
 use crate::checkpoint::{Outcome, Request, Session};
 use crate::handler::HandlerDef;
 
@@ -46,8 +47,12 @@ struct Inner {
     saving_since: std::sync::Mutex<Option<u64>>,
     /// Until when a store that fails is offered the state again, µs since 1970.
     offer_until_us: AtomicU64,
+    /// Whether the handler may go on before what it saves is in the store.
+    may_follow: AtomicBool,
     /// What the hook saved.
     saved: std::sync::Mutex<Option<(Saved, Option<Envelope>)>>,
+    /// What of that the store has not yet.
+    waiting: std::sync::Mutex<Option<Waiting>>,
     world: Arc<dyn World>,
 }
 
@@ -74,7 +79,9 @@ impl Run {
             abandoned: Notify::new(),
             saving_since: std::sync::Mutex::default(),
             offer_until_us: AtomicU64::new(0),
+            may_follow: AtomicBool::new(false),
             saved: std::sync::Mutex::default(),
+            waiting: std::sync::Mutex::default(),
             world,
         };
         Self { inner: Arc::new(inner) }
@@ -86,8 +93,9 @@ impl Run {
     }
 
     /// Asks the hook to save and suspend.
-    pub(super) fn suspend(&self, offer_until_us: u64) {
+    pub(super) fn suspend(&self, offer_until_us: u64, may_follow: bool) {
         self.inner.offer_until_us.store(offer_until_us, Ordering::Relaxed);
+        self.inner.may_follow.store(may_follow, Ordering::Relaxed);
         self.ask(Request::Suspend);
     }
 
@@ -145,7 +153,23 @@ impl Run {
         };
         let is_first_hook = !session.has_passed_a_hook();
         let (event, envelope) = self.event(outcome, &steps, is_first_hook);
+        let Some(waiting) = lock(&self.inner.waiting).take() else { return self.tell(event, envelope) };
+        // From now on the next checkpoint waits for this one.
+        let under_way = pieces::begin_upload();
         self.tell(event, envelope);
+        self.upload(waiting, runtime);
+        drop(under_way);
+    }
+
+    /// Brings to the store what the handler left here, which goes on meanwhile on a thread of its own.
+    fn upload(&self, waiting: Waiting, runtime: &tokio::runtime::Handle) {
+        let checkpoint = waiting.key().name().to_owned();
+        let uploaded = waiting.upload(runtime);
+        if let Ok(written) = &uploaded {
+            pieces::remember(&self.inner.execution, &checkpoint, &written.manifest);
+        }
+        let result = uploaded.map(drop).map_err(|error| limitless_faas_store::log::failure(&error));
+        self.tell(Event::Uploaded { checkpoint, result }, None);
     }
 
     fn session(&self, state: Option<State>, saving: Saving, steps: Arc<Steps>) -> Session {
@@ -182,7 +206,17 @@ impl Run {
         self.inner.offer_until_us.load(Ordering::Relaxed)
     }
 
-    /// The state is durable, or stands in what the log entry will hold.
+    /// Whether what is saved may reach the store after the handler has gone on.
+    pub(super) fn may_follow(&self) -> bool {
+        self.inner.may_follow.load(Ordering::Relaxed)
+    }
+
+    /// The state is saved, but the store has yet to get it.
+    pub(super) fn waits(&self, waiting: Waiting) {
+        *lock(&self.inner.waiting) = Some(waiting);
+    }
+
+    /// The state is durable, or stands in what the log entry will hold, or [waits](Run::waits).
     pub(super) fn has_saved(&self, mut saved: Saved, envelope: Option<Envelope>) {
         let now_us = self.now_us();
         saved.cost_us = now_us.saturating_sub(lock(&self.inner.saving_since).unwrap_or(now_us));
@@ -278,7 +312,8 @@ impl Run {
             saved.bytes += measure.moved_bytes;
         }
         site.clone_into(&mut saved.site);
-        (Event::Suspended(Snapshot { saved }), envelope)
+        let is_on_its_way = lock(&self.inner.waiting).is_some();
+        (Event::Suspended(Snapshot { saved, is_on_its_way }), envelope)
     }
 
     fn tell(&self, event: Event, envelope: Option<Envelope>) {

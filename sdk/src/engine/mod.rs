@@ -143,7 +143,7 @@ pub(crate) struct Engine {
     was_used: AtomicBool,
     /// Whether the store was found to keep its word.
     #[cfg(feature = "remote")]
-    is_trusted: AtomicBool,
+    is_trusted: tokio::sync::OnceCell<()>,
     stopping: watch::Sender<bool>,
     /// How many deliveries are being worked on.
     drives: watch::Sender<usize>,
@@ -184,7 +184,7 @@ impl Engine {
             keys: OnceLock::new(),
             was_used: AtomicBool::new(false),
             #[cfg(feature = "remote")]
-            is_trusted: AtomicBool::new(false),
+            is_trusted: tokio::sync::OnceCell::new(),
             stopping: watch::Sender::new(false),
             drives: watch::Sender::new(0),
         }
@@ -270,6 +270,8 @@ impl Engine {
             Ok(log) => log,
             Err(failure) => return Reply::Refused(failure),
         };
+        #[cfg(feature = "remote")]
+        self.trust_in_time(&delivery.call, log.as_ref());
         let drive = drive::Drive::new(self.clone(), incoming, delivery, input, log.clone());
         let counted = Counted::new(&self.drives);
         let answer = Kept(Some(Box::pin(async move {
@@ -306,13 +308,24 @@ impl Engine {
     /// Whether the store keeps its word; asked once, before the first execution begins in it. Those that go on began after it.
     #[cfg(feature = "remote")]
     async fn trust(&self, log: &Log) -> Result<(), Failure> {
-        if self.is_trusted.load(Ordering::Relaxed) || !log.store().is_remote() {
+        if !log.store().is_remote() {
             return Ok(());
         }
-        let probed = limitless_faas_store::probe(log.store()).await;
-        probed.map_err(|error| limitless_faas_store::log::failure(&error))?;
-        self.is_trusted.store(true, Ordering::Relaxed);
-        Ok(())
+        let probed = self.is_trusted.get_or_try_init(|| limitless_faas_store::probe(log.store()));
+        probed.await.map(drop).map_err(|error| limitless_faas_store::log::failure(&error))
+    }
+
+    /// Asks while the handler computes: a call that is recorded needs the answer at its deadline at the latest.
+    #[cfg(feature = "remote")]
+    fn trust_in_time(self: &Arc<Self>, call: &Call, log: Option<&Log>) {
+        let Some(log) = log.filter(|log| log.store().is_remote() && !self.is_trusted.initialized()) else {
+            return;
+        };
+        if matches!(call, Call::First { is_durable: true, .. }) {
+            let (engine, log) = (self.clone(), log.clone());
+            // What it came to is asked for again where it counts.
+            tokio::spawn(async move { engine.trust(&log).await.unwrap_or_default() });
+        }
     }
 
     #[cfg(not(feature = "remote"))]

@@ -2,7 +2,7 @@
 //!
 //! A successor that lands in this process, warm, goes on from what is at hand here; what it reads there is verified all the same.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use limitless_faas_core::{ExecutionId, key};
 use limitless_faas_store::pieces::{Manifest, Pieces, Shelf};
@@ -19,8 +19,18 @@ struct Last {
     manifest: Arc<Manifest>,
 }
 
+impl Last {
+    fn new(execution: &ExecutionId, name: &str, manifest: &Arc<Manifest>) -> Self {
+        Self { execution: execution.clone(), name: name.to_owned(), manifest: manifest.clone() }
+    }
+}
+
 /// One of each is enough: a process has one execution at a time.
 static LAST: Mutex<Option<Last>> = Mutex::new(None);
+/// The newest that is here and perhaps not yet in the store: to be read, and not to be compared with.
+static HERE: Mutex<Option<Last>> = Mutex::new(None);
+/// How many checkpoints are on their way to the store.
+static UPLOADS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 static SHELF: Mutex<Option<(ExecutionId, Shelf)>> = Mutex::new(None);
 
 /// A shelf with so much more on it than the state has is begun anew.
@@ -28,8 +38,33 @@ const LEFT_OVER: u64 = 3;
 const LEFT_OVER_BYTES: u64 = 64 << 20;
 
 pub(crate) fn remember(execution: &ExecutionId, name: &str, manifest: &Arc<Manifest>) {
-    *lock(&LAST) =
-        Some(Last { execution: execution.clone(), name: name.to_owned(), manifest: manifest.clone() });
+    *lock(&LAST) = Some(Last::new(execution, name, manifest));
+}
+
+/// As [`remember`], of a checkpoint that the store has not yet.
+pub(super) fn remember_here(execution: &ExecutionId, name: &str, manifest: &Arc<Manifest>) {
+    *lock(&HERE) = Some(Last::new(execution, name, manifest));
+}
+
+/// A checkpoint on its way to the store, until this is dropped.
+pub(super) struct Upload(());
+
+pub(super) fn begin_upload() -> Upload {
+    *lock(&UPLOADS.0) += 1;
+    Upload(())
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        *lock(&UPLOADS.0) -= 1;
+        UPLOADS.1.notify_all();
+    }
+}
+
+/// Until nothing is on its way: the next checkpoint moves only what the one before it has not.
+pub(super) fn wait_for_upload() {
+    let under_way = UPLOADS.1.wait_while(lock(&UPLOADS.0), |uploads| *uploads > 0);
+    drop(under_way.unwrap_or_else(PoisonError::into_inner));
 }
 
 /// What the next large checkpoint of this execution is compared with.
@@ -39,10 +74,10 @@ pub(crate) fn base(execution: &ExecutionId) -> Option<Arc<Manifest>> {
 
 /// The manifest of just this checkpoint, where this process wrote or read it last.
 pub(super) fn known(execution: &ExecutionId, name: &str) -> Option<Arc<Manifest>> {
-    let last = lock(&LAST);
-    last.as_ref()
-        .filter(|last| last.execution == *execution && last.name == name)
-        .map(|last| last.manifest.clone())
+    let is_it = |last: &&Last| last.execution == *execution && last.name == name;
+    let found =
+        |last: &Mutex<Option<Last>>| lock(last).as_ref().filter(is_it).map(|last| last.manifest.clone());
+    found(&LAST).or_else(|| found(&HERE))
 }
 
 pub(crate) fn of(log: &Log) -> Result<Pieces, StoreError> {
@@ -52,7 +87,11 @@ pub(crate) fn of(log: &Log) -> Result<Pieces, StoreError> {
 /// As [`of`], with what is at hand of this execution's states.
 pub(super) fn at_hand(log: &Log) -> Result<Pieces, StoreError> {
     let mut held = lock(&SHELF);
-    let most = base(log.id()).map_or(0, |base| LEFT_OVER * base.len_bytes()) + LEFT_OVER_BYTES;
+    let here =
+        lock(&HERE).as_ref().filter(|here| here.execution == *log.id()).map(|here| here.manifest.clone());
+    let longest =
+        base(log.id()).into_iter().chain(here).map(|blob| blob.len_bytes()).max().unwrap_or_default();
+    let most = LEFT_OVER * longest + LEFT_OVER_BYTES;
     let shelf = held.take().filter(|(of, shelf)| of == log.id() && shelf.len_bytes() <= most);
     // Without a folder for temporary files all of it comes from the store, as in a process that is cold.
     *held = shelf.or_else(|| Shelf::new().ok().map(|shelf| (log.id().clone(), shelf)));

@@ -7,7 +7,7 @@ use limitless_faas_core::Advice;
 use limitless_faas_core::checkpoint::{Header, Preamble};
 use limitless_faas_core::key;
 use limitless_faas_core::log::{INLINE_LIMIT, Saved};
-use limitless_faas_store::pieces::PiecesWriter;
+use limitless_faas_store::pieces::{LaterWriter, PiecesWriter};
 use limitless_faas_store::{BlobWriter, EnvelopeOptions, EnvelopeWriter, Key, Log, Sealed, StoreError};
 use tokio::runtime::Handle;
 
@@ -36,6 +36,8 @@ struct Place {
     runtime: Handle,
     /// How often the state was offered before; each attempt has a blob of its own.
     attempt: u32,
+    /// Whether the handler may go on before the store has it.
+    may_follow: bool,
 }
 
 /// One attempt: the end that the hook writes into.
@@ -51,17 +53,21 @@ enum Out {
     Blob(Box<dyn BlobWriter>, String),
     /// Over a network only the pieces that the checkpoint before has not are moved.
     Pieces(Box<PiecesWriter>, String),
+    /// And later, where the handler goes on from what stays here.
+    Later(Box<LaterWriter>, String),
 }
 
 impl Saving {
     pub(super) fn new(run: Run, header: Header, log: Option<Log>, runtime: Handle) -> Self {
-        Self { run, place: Place { header, log, runtime, attempt: 0 } }
+        Self { run, place: Place { header, log, runtime, attempt: 0, may_follow: false } }
     }
 }
 
 impl Sink for Saving {
     fn open(&mut self) -> io::Result<Box<dyn Target>> {
         self.run.begins_to_save()?;
+        // What did not stay here is offered to the store itself.
+        self.place.may_follow = self.place.attempt == 0 && self.run.may_follow();
         let place = self.place.clone();
         self.place.attempt += 1;
         let out = Out::Held(Vec::new(), Box::new(place.clone()));
@@ -113,6 +119,12 @@ impl Target for Attempt {
                 pieces::remember(&self.place.header.execution, &name, &written.manifest);
                 saved.checkpoint = name;
             }
+            Out::Later(pieces, name) => {
+                let waiting = pieces.finish()?;
+                pieces::remember_here(&self.place.header.execution, &name, waiting.manifest());
+                self.run.waits(waiting);
+                saved.checkpoint = name;
+            }
         }
         self.run.has_saved(saved, held);
         Ok(())
@@ -150,10 +162,20 @@ impl Place {
         };
         let name = self.name();
         let key = Key::new(&key::checkpoint(log.id(), &name)).map_err(StoreError::from)?;
+        pieces::wait_for_upload();
         let base = pieces::base(log.id());
-        let mut pieces = self.wait(pieces::at_hand(log)?.write(&key, base.as_ref()))?;
+        let at_hand = pieces::at_hand(log)?;
         // The head's length varies; what follows it is cut as it was the last time.
         let (head, state) = held.split_at(head_len(held));
+        if self.may_follow
+            && let Some(mut later) = at_hand.write_later(&key, base.as_ref())
+        {
+            later.write_all(head)?;
+            later.cut()?;
+            later.write_all(state)?;
+            return Ok(Out::Later(Box::new(later), name));
+        }
+        let mut pieces = self.wait(at_hand.write(&key, base.as_ref()))?;
         pieces.write_all(head)?;
         pieces.cut()?;
         pieces.write_all(state)?;
@@ -190,6 +212,7 @@ impl Write for Out {
         match self {
             Self::Blob(blob, _) => blob.write(bytes),
             Self::Pieces(pieces, _) => pieces.write(bytes),
+            Self::Later(pieces, _) => pieces.write(bytes),
             Self::Held(..) => Ok(0),
         }
     }

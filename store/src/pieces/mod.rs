@@ -41,7 +41,7 @@ use std::sync::Arc;
 pub use manifest::Manifest;
 pub use read::PiecesReader;
 pub use shelf::Shelf;
-pub use write::{PiecesWriter, Written};
+pub use write::{LaterWriter, PiecesWriter, Waiting, Written};
 
 use crate::{BlobReader, Key, Store, StoreError};
 
@@ -77,7 +77,21 @@ impl Pieces {
         let manifest = self.store.write_blob(key).await?;
         let pack = self.store.write_blob(&self.packs.join(key.name())?).await?;
         // Behind a network a byte that is not sent saves more than compressing it takes.
-        Ok(PiecesWriter::new(manifest, pack, key.name(), base, self.store.is_remote(), self.shelf.clone()))
+        Ok(PiecesWriter::for_store(
+            manifest,
+            pack,
+            key.name(),
+            base,
+            self.store.is_remote(),
+            self.shelf.clone(),
+        ))
+    }
+
+    /// As [`write`](Pieces::write), but the store gets the blob later, from [`Waiting::upload`]; until then the process has it. None where
+    /// there is no shelf for that.
+    pub fn write_later(&self, key: &Key, base: Option<&Arc<Manifest>>) -> Option<LaterWriter> {
+        let shelf = self.shelf.clone()?;
+        Some(LaterWriter::new(self.clone(), key.clone(), base.cloned(), shelf))
     }
 
     /// Opens the blob under `key`, or none if there is none.

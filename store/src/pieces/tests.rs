@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::MemoryStore;
+use crate::{MemoryStore, StoreErrorKind};
 
 fn key(name: &str) -> Key {
     Key::new(&format!("e/{name}")).unwrap()
@@ -148,4 +148,51 @@ async fn what_is_at_hand_is_not_fetched_and_verified_nevertheless() {
     store.delete(&key("packs/2")).await.unwrap();
     assert_eq!(read(&warm, "2").await.unwrap(), whole);
     assert!(shelf.len_bytes() < (22 * PIECE_BYTES) as u64 + whole.len() as u64);
+}
+
+#[test]
+fn what_waits_is_read_here_and_later_by_all() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, pieces) = pieces();
+    let shelf = Shelf::new().unwrap();
+    let warm = pieces.clone().with_shelf(Some(shelf.clone()));
+    assert!(pieces.write_later(&key("1"), None).is_none());
+
+    let mut state = noise(1, 20 * PIECE_BYTES + 17);
+    let first = runtime.block_on(write(&warm, "1", None, b"head", &state));
+    state[5 * PIECE_BYTES + 3] ^= 1;
+    let mut writer = warm.write_later(&key("2"), Some(&first.manifest)).unwrap();
+    writer.write_all(b"another head").unwrap();
+    writer.cut().unwrap();
+    writer.write_all(&state).unwrap();
+    let waiting = writer.finish().unwrap();
+    let whole = [b"another head", &state[..]].concat();
+    let read_here = |manifest: &Arc<Manifest>| {
+        let mut found = Vec::new();
+        runtime.block_on(warm.open_known(manifest)).unwrap().read_to_end(&mut found).unwrap();
+        found
+    };
+    assert_eq!(read_here(waiting.manifest()), whole);
+    assert!(runtime.block_on(store.read(&key("2"))).unwrap().is_none());
+
+    let manifest = waiting.manifest().clone();
+    let second = waiting.upload(runtime.handle()).unwrap();
+    assert!(second.moved_bytes < 2 * PIECE_BYTES as u64, "{} bytes moved", second.moved_bytes);
+    assert_eq!(runtime.block_on(read(&pieces, "2")).unwrap(), whole);
+    assert_eq!(read_here(&manifest), whole);
+    assert_eq!(read_here(&second.manifest), whole);
+}
+
+#[test]
+fn what_was_lost_while_it_waited_is_not_uploaded() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, pieces) = pieces();
+    let shelf = Shelf::new().unwrap();
+    let mut writer = pieces.with_shelf(Some(shelf.clone())).write_later(&key("1"), None).unwrap();
+    writer.write_all(&noise(1, 3 * PIECE_BYTES)).unwrap();
+    let waiting = writer.finish().unwrap();
+    shelf.damage(PIECE_BYTES as u64);
+    let error = waiting.upload(runtime.handle()).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Damaged);
+    assert!(runtime.block_on(store.read(&key("1"))).unwrap().is_none());
 }

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use super::PIECE_BYTES;
 use super::manifest::{Manifest, Pack, Piece};
 use super::shelf::Shelf;
-use crate::{BlobWriter, StoreError};
+use crate::{BlobWriter, Key, Pieces, StoreError, StoreErrorKind};
 
 /// A blob that would be read from more packs than this is written anew.
 const MOST_PACKS: usize = 64;
 
 /// A blob being written in pieces; blocking, as every [`BlobWriter`]. Nothing is visible until [`finish`](PiecesWriter::finish).
 pub struct PiecesWriter {
-    manifest_out: Box<dyn BlobWriter>,
-    pack_out: Box<dyn BlobWriter>,
+    out: Out,
     known: HashMap<[u8; 32], Piece>,
     manifest: Manifest,
     /// This blob's own pack among those of the manifest.
@@ -24,6 +23,35 @@ pub struct PiecesWriter {
     piece: Vec<u8>,
     compresses: bool,
     shelf: Option<Shelf>,
+}
+
+/// Where new pieces go.
+enum Out {
+    /// To the store.
+    Store { manifest: Box<dyn BlobWriter>, pack: Box<dyn BlobWriter> },
+    /// They wait on the shelf.
+    Shelf(Shelf),
+}
+
+/// A blob being written that the store gets later: its new pieces wait on the shelf, so writing waits for nothing but that.
+pub struct LaterWriter {
+    writer: PiecesWriter,
+    pieces: Pieces,
+    key: Key,
+    base: Option<Arc<Manifest>>,
+    shelf: Shelf,
+}
+
+/// A blob in pieces that this process has, and the store not yet.
+///
+/// It can be read with [`Pieces::open_known`](super::Pieces::open_known) from its manifest while the shelf is there.
+pub struct Waiting {
+    pieces: Pieces,
+    key: Key,
+    base: Option<Arc<Manifest>>,
+    shelf: Shelf,
+    /// Where its new pieces stand in the store is not known yet.
+    manifest: Arc<Manifest>,
 }
 
 /// A blob in pieces that is durable.
@@ -38,9 +66,19 @@ pub struct Written {
 }
 
 impl PiecesWriter {
-    pub(super) fn new(
-        manifest_out: Box<dyn BlobWriter>,
-        pack_out: Box<dyn BlobWriter>,
+    pub(super) fn for_store(
+        manifest: Box<dyn BlobWriter>,
+        pack: Box<dyn BlobWriter>,
+        name: &str,
+        base: Option<&Arc<Manifest>>,
+        compresses: bool,
+        shelf: Option<Shelf>,
+    ) -> Self {
+        Self::new(Out::Store { manifest, pack }, name, base, compresses, shelf)
+    }
+
+    fn new(
+        out: Out,
         name: &str,
         base: Option<&Arc<Manifest>>,
         compresses: bool,
@@ -56,8 +94,7 @@ impl PiecesWriter {
         let own = u32::try_from(packs.len()).unwrap_or(u32::MAX);
         packs.push(Pack { name: name.to_owned(), len_bytes: 0 });
         Self {
-            manifest_out,
-            pack_out,
+            out,
             known: known.unwrap_or_default(),
             manifest: Manifest { packs, pieces: Vec::new() },
             own,
@@ -85,13 +122,26 @@ impl PiecesWriter {
         if let Some(shelf) = &self.shelf {
             shelf.keep(hash, bytes);
         }
-        if let Some(piece) = self.known.get(&hash) {
-            self.manifest.pieces.push(*piece);
-            return Ok(());
-        }
+        if self.add_known(&hash) { Ok(()) } else { self.add_new(hash, bytes) }
+    }
+
+    fn add_known(&mut self, hash: &[u8; 32]) -> bool {
+        let known = self.known.get(hash).copied();
+        self.manifest.pieces.extend(known);
+        known.is_some()
+    }
+
+    fn add_new(&mut self, hash: [u8; 32], bytes: &[u8]) -> io::Result<()> {
         let compressed = if self.compresses { compressed(bytes) } else { None };
         let stored = compressed.as_deref().unwrap_or(bytes);
-        self.pack_out.write_all(stored)?;
+        match &mut self.out {
+            Out::Store { pack, .. } => pack.write_all(stored)?,
+            Out::Shelf(shelf) if shelf.has(&hash) => {}
+            Out::Shelf(_) => {
+                let message = "the folder for temporary files takes no more of the state";
+                return Err(StoreError::new(StoreErrorKind::Retry, message).into());
+            }
+        }
         let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
         let piece = Piece {
             hash,
@@ -112,15 +162,82 @@ impl PiecesWriter {
     /// As [`BlobWriter::finish`].
     pub fn finish(mut self) -> Result<Written, StoreError> {
         self.cut().map_err(|error| write_error(&error))?;
+        let Out::Store { manifest: mut manifest_out, pack } = self.out else {
+            return Err(StoreError::new(
+                StoreErrorKind::NotSupported,
+                "its pieces wait: they are to be uploaded",
+            ));
+        };
         if let Some(own) = self.manifest.packs.last_mut() {
             own.len_bytes = self.pack_len;
         }
         let manifest = self.manifest.without_unused_packs();
         let bytes = manifest.to_bytes();
-        self.manifest_out.write_all(&bytes).map_err(|error| write_error(&error))?;
-        both(self.manifest_out, (self.pack_len > 0).then_some(self.pack_out))?;
+        manifest_out.write_all(&bytes).map_err(|error| write_error(&error))?;
+        both(manifest_out, (self.pack_len > 0).then_some(pack))?;
         let moved_bytes = self.pack_len + bytes.len() as u64;
         Ok(Written { len_bytes: manifest.len_bytes(), moved_bytes, manifest: Arc::new(manifest) })
+    }
+}
+
+impl LaterWriter {
+    pub(super) fn new(pieces: Pieces, key: Key, base: Option<Arc<Manifest>>, shelf: Shelf) -> Self {
+        let out = Out::Shelf(shelf.clone());
+        let writer = PiecesWriter::new(out, key.name(), base.as_ref(), false, Some(shelf.clone()));
+        Self { writer, pieces, key, base, shelf }
+    }
+
+    /// Ends the piece here, as [`PiecesWriter::cut`].
+    ///
+    /// # Errors
+    /// Where the shelf takes no more.
+    pub fn cut(&mut self) -> io::Result<()> {
+        self.writer.cut()
+    }
+
+    /// Ends the blob: the process has all of it.
+    ///
+    /// # Errors
+    /// Where the shelf takes no more.
+    pub fn finish(mut self) -> io::Result<Waiting> {
+        self.writer.cut()?;
+        let manifest = Arc::new(self.writer.manifest);
+        let Self { pieces, key, base, shelf, .. } = self;
+        Ok(Waiting { pieces, key, base, shelf, manifest })
+    }
+}
+
+impl Waiting {
+    /// Where it will stand.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// What it can be read by here.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Makes it durable and visible under its key; blocks until then. `runtime` is where the blob is begun.
+    ///
+    /// # Errors
+    /// As [`BlobWriter::finish`]; and where the shelf does not give back what it was given.
+    pub fn upload(self, runtime: &tokio::runtime::Handle) -> Result<Written, StoreError> {
+        let mut writer = runtime.block_on(self.pieces.write(&self.key, self.base.as_ref()))?;
+        let mut bytes = Vec::new();
+        for piece in &self.manifest.pieces {
+            if writer.add_known(&piece.hash) {
+                continue;
+            }
+            if !self.shelf.find(&piece.hash, &mut bytes) {
+                return Err(StoreError::new(
+                    StoreErrorKind::Damaged,
+                    format!("a piece of {} was lost", self.key),
+                ));
+            }
+            writer.add_new(piece.hash, &bytes).map_err(|error| write_error(&error))?;
+        }
+        writer.finish()
     }
 }
 
@@ -181,6 +298,16 @@ impl Write for PiecesWriter {
             self.cut()?;
         }
         Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for LaterWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -304,26 +304,26 @@ fn bulky(mb: usize, pauses: u64) -> u64 {
     data.iter().fold(waited, |digest, word| digest.rotate_left(5) ^ word)
 }
 
-/// Holds so many megabytes of noise, of which each run, between one checkpoint and the next, changes a hundredth.
+/// Holds so many megabytes of noise, of which each run, between one checkpoint and the next, changes a hundredth. Tells when each run
+/// began, µs since 1970.
 #[handler]
-fn drifts(mb: usize, turns: u64) -> usize {
+fn drifts(mb: usize, turns: u64) -> Vec<u64> {
     let mut data: Vec<u64> =
         (0..mb as u64 * 125_000).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
-    let (mut changed, mut changed_by) = (0, 0);
+    let mut runs = Vec::new();
     #[rebuild]
     let run = now_us();
     #[checkpoint]
     for _ in 0..turns {
-        if changed_by != run {
-            changed_by = run;
+        if runs.last() != Some(&run) {
             let hundredth = data.len() / 100;
-            let from = changed * 7 % 100 * hundredth;
+            let from = runs.len() * 7 % 100 * hundredth;
             data[from..from + hundredth].iter_mut().for_each(|word| *word = word.wrapping_add(1));
-            changed += 1;
+            runs.push(run);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    changed
+    runs
 }
 
 /// Holds a kilobyte, and pauses.

@@ -109,10 +109,10 @@ async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
 
 /// How often the store is asked for one hand-over of a state of a kilobyte, both sides together, where processes are warm.
 async fn round_trips(near: u16, line: &Line) -> Figure {
-    let stage = stage(line, "small", "keeps", Duration::from_millis(500)).await;
+    let stage = stage(line, "small", "keeps", Duration::from_millis(800)).await;
     let mut ran = Vec::new();
     // The first one starts the processes. What beginning and ending cost is in both of the others.
-    for (key, turns) in [("warm", 1500), ("short", 1500), ("long", 6000)] {
+    for (key, turns) in [("warm", 2000), ("short", 2000), ("long", 8000)] {
         line.carried();
         let log = begin(&stage, near, "small", "keeps", key, json!({ "turns": turns })).await;
         let entries = follow(&log, |_| {}).await;
