@@ -34,11 +34,12 @@ impl Invocation {
         if snapshot.is_on_its_way {
             self.uploading =
                 Some(Uploading { saved: saved.clone(), since_us: now_us, is_last: !is_interval });
-            return if is_interval {
-                self.run(now_us, Some(saved), 0, out)
+            if is_interval {
+                self.run(now_us, Some(saved), 0, out);
             } else {
-                self.set_alarm(now_us, out)
-            };
+                self.set_alarm(now_us, out);
+            }
+            return;
         }
         // It is durable, and newer than what may still be on its way.
         self.uploading = None;

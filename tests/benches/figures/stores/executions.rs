@@ -82,9 +82,14 @@ async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
     stage.platform.shutdown().await;
     let serialising_ms = state::serialising_s((checkpoints::STATE_MB * 125_000) as u64) * 1000.0;
     let (first, next) = saves.split_first().unwrap();
-    println!(
-        "checkpoints of 100 MB, ms and what was carried: {saves:?}; serialising alone {serialising_ms:.0} ms"
-    );
+    for (pause_ms, carried) in &saves {
+        let Carried { up_bytes, down_bytes, round_trips } = carried;
+        println!(
+            "a checkpoint of 100 MB: {pause_ms:.0} ms; until then {:.2} MB up, {:.2} MB down in {round_trips} round trips",
+            *up_bytes as f64 / 1e6,
+            *down_bytes as f64 / 1e6,
+        );
+    }
     let moved_mb = next.iter().map(|(_, carried)| carried.up_bytes).max().unwrap() as f64 / 1e6;
     let pause_ms = median(next.iter().map(|(pause_ms, _)| *pause_ms).collect());
     let beyond_ms = pause_ms - serialising_ms;
