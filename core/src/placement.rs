@@ -159,6 +159,19 @@ impl Placement {
         remote.collect()
     }
 
+    /// With its other wraps named after the function `entry`, as they are after the workflow: so that versions of a workflow stand beside
+    /// each other, each with wraps of its own.
+    #[must_use]
+    pub fn beside(mut self, entry: &str) -> Self {
+        for place in self.nodes.values_mut() {
+            if let Place::Remote(name) = place {
+                let number = name.strip_prefix(self.workflow.as_str()).unwrap_or(name);
+                *name = format!("{entry}{number}");
+            }
+        }
+        self
+    }
+
     /// Where a call of a node runs: `audit[3]`, one of a `map`, where `audit` does if calls have no places of their own. Where a
     /// map is wider than it was planned, the places begin again.
     pub fn place(&self, call: &str) -> &Place {
@@ -238,6 +251,14 @@ mod tests {
         assert_eq!(wraps, ["report-w2", "report-w3", "report-w4", "report-w5"]);
         assert_eq!(placement.place("count[17]"), &Place::Remote("report-w3".to_owned()));
         assert!(Model::Ours.placement(&graph(), 2).wraps().is_empty());
+    }
+
+    #[test]
+    fn a_version_has_wraps_of_its_own() {
+        let placement = Model::OneToOne.placement(&graph(), 2).beside("report-v1a");
+        let wraps: Vec<_> = placement.wraps().into_iter().collect();
+        assert_eq!(wraps, ["report-v1a-w2", "report-v1a-w3", "report-v1a-w4", "report-v1a-w5"]);
+        assert_eq!(placement.workflow, "report");
     }
 
     #[test]

@@ -5,31 +5,30 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
-use limitless_faas_images::{Digest, Reference};
+use limitless_faas_images::Reference;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::build::{functions, gather};
+use super::specs::{Planned, specs};
 use super::{Session, rollout};
 use crate::args::{Deploy, Make, Pick};
 use crate::error::{Error, Result};
 use crate::image::{self, registry_error};
-use crate::platform::{self, Answer, Ask, Client, Dialect, Mark, Spec};
+use crate::platform::{self, Answer, Ask, Client};
 use crate::project::{Function, Project, Wishes};
-use crate::records::now_us;
 use crate::state::State;
 use crate::units;
 
 /// How long a fresh function may take to its first answer: its image is pulled meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Where functions find their gateway by convention.
-const GATEWAY: &str = "http://gateway:8080";
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
 const DEFAULT_MEMORY_MB: u64 = 256;
 
 pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
     let project = Project::open(&session.global)?;
     let dev = State::of(&project, &session.global)?.dev();
+    let planned = Planned::read(args.make.plan.as_deref())?;
     let (client, dev_store) = platform::find(&args.remote, dev)?;
     let make = Make { platform: client.dialect(), ..args.make.clone() };
     let allowed = client.allowed().await?;
@@ -41,13 +40,14 @@ pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
         let asked = Asked::of(args, wishes, dev_store.clone())?;
         let image = image_of(session, &project, args, &make, function, &asked).await?;
         for handler in &function.manifest.handlers {
-            let specs = specs(&client, &handler.name, &image, &asked).await?;
-            for spec in specs {
+            let placement = planned.of(handler)?;
+            for spec in specs(&client, &handler.name, placement, &image, &asked).await? {
                 allowed.check(&spec)?;
                 changes.push(rollout::change(&client, spec).await?);
             }
         }
     }
+    planned.is_used()?;
     check_names(&changes)?;
     rollout::show(session, &changes);
     if !args.dry_run {
@@ -75,14 +75,14 @@ fn with_features(project: &Project, args: &Deploy, client: &Client, dev_store: O
 }
 
 /// What is asked for, by the command line and the settings.
-struct Asked {
-    image: Option<Reference>,
-    store: Option<String>,
-    time_limit_ms: u64,
-    memory_mb: u64,
-    environment: BTreeMap<String, String>,
-    secrets: BTreeMap<String, String>,
-    gateway_url: Option<String>,
+pub(super) struct Asked {
+    pub(super) image: Option<Reference>,
+    pub(super) store: Option<String>,
+    pub(super) time_limit_ms: u64,
+    pub(super) memory_mb: u64,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, String>,
+    pub(super) gateway_url: Option<String>,
 }
 
 impl Asked {
@@ -157,38 +157,6 @@ async fn see_that_it_can_be_pulled(image: &Reference) -> Result<()> {
         None => Err(Error::usage(format!("there is no image {image}"))
             .help("push it first: cargo faas build --push --name …")),
     }
-}
-
-/// The version of its own, which executions go on in, and the function that callers know.
-async fn specs(client: &Client, handler: &str, image: &Reference, asked: &Asked) -> Result<[Spec; 2]> {
-    let current = client.function_name(handler);
-    let version = Digest::of(image.to_string().as_bytes()).short()[..8].to_owned();
-    let versioned = format!("{current}-v{version}");
-    let mut environment = asked.environment.clone();
-    let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
-    set("LIMITLESS_HANDLER", handler.to_owned());
-    set("LIMITLESS_FUNCTION", versioned.clone());
-    if let Some(store) = &asked.store {
-        set("LIMITLESS_STORE", store.clone());
-    }
-    if client.dialect() == Dialect::OpenFaas && (asked.gateway_url.is_some() || !client.is_local().await?) {
-        set("LIMITLESS_GATEWAY_URL", asked.gateway_url.clone().unwrap_or_else(|| GATEWAY.to_owned()));
-    }
-    let spec = |name: &str, is_current| Spec {
-        name: name.to_owned(),
-        image: image.familiar(),
-        time_limit_ms: asked.time_limit_ms,
-        memory_mb: asked.memory_mb,
-        environment: environment.clone(),
-        secrets: asked.secrets.clone(),
-        mark: Mark {
-            handler: handler.to_owned(),
-            version: version.clone(),
-            is_current,
-            since_ms: now_us() / 1000,
-        },
-    };
-    Ok([spec(&versioned, false), spec(&current, true)])
 }
 
 fn check_names(changes: &[rollout::Change]) -> Result<()> {

@@ -17,6 +17,7 @@ mod result;
 mod resume;
 mod rollout;
 mod run;
+mod specs;
 mod status;
 mod trace;
 mod versions;

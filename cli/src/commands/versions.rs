@@ -38,12 +38,19 @@ pub(super) async fn versions(session: &Session, args: &Versions) -> Result<()> {
     let current = current(&all);
     let is_current = |it: &Running| current.get(it.mark.handler.as_str()) == Some(&it.mark.version);
     if session.ui.is_json() {
+        let wraps = |of: &Running| -> Vec<&str> {
+            let own = |it: &&Running| {
+                it.mark.is_wrap
+                    && (&it.mark.handler, &it.mark.version) == (&of.mark.handler, &of.mark.version)
+            };
+            all.iter().filter(own).map(|it| it.name.as_str()).collect()
+        };
         let versions: Vec<_> = all
             .iter()
-            .filter(|it| !it.mark.is_current)
+            .filter(|it| is_version(it))
             .map(|it| {
                 json!({ "handler": it.mark.handler, "version": it.mark.version, "function": it.name,
-                        "current": is_current(it), "since_ms": it.mark.since_ms })
+                        "wraps": wraps(it), "current": is_current(it), "since_ms": it.mark.since_ms })
             })
             .collect();
         return session.ui.print_json(&json!({ "versions": versions, "removed": removed }));
@@ -51,7 +58,7 @@ pub(super) async fn versions(session: &Session, args: &Versions) -> Result<()> {
     let now_us = now_us();
     let rows: Vec<[String; 4]> = all
         .iter()
-        .filter(|it| !it.mark.is_current)
+        .filter(|it| is_version(it))
         .map(|it| {
             let ago = units::duration(now_us.saturating_sub(it.mark.since_ms * 1000));
             let state = if is_current(it) { "current" } else { "ends what it began" };
@@ -115,6 +122,11 @@ async fn running(client: &Client) -> Result<Vec<Running>> {
         all.into_iter().map(|it| Running { name: it.spec.name, mark: it.spec.mark }).collect();
     all.sort_by(|a, b| (&a.mark.handler, a.mark.since_ms).cmp(&(&b.mark.handler, b.mark.since_ms)));
     Ok(all)
+}
+
+/// Whether it is what executions of one version go on in: neither what callers know, nor another wrap of it.
+fn is_version(it: &Running) -> bool {
+    !it.mark.is_current && !it.mark.is_wrap
 }
 
 /// The version that callers of each handler get.

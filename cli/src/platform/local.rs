@@ -17,7 +17,7 @@ use crate::image::Engine;
 use crate::units;
 
 /// Tells a workflow where its nodes run.
-const PLACEMENT_VARIABLE: &str = "LIMITLESS_PLACEMENT";
+pub const PLACEMENT_VARIABLE: &str = "LIMITLESS_PLACEMENT";
 
 /// Tells the function how many invocations one execution may have.
 const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";

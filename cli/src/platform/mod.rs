@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::project::Input;
 
-pub use local::{Deployed as Served, Local, Runs};
+pub use local::{Deployed as Served, Local, PLACEMENT_VARIABLE, Runs};
 pub use remote::{find, wsk_line};
 pub use rollout::{Deployed, Mark, Spec};
 

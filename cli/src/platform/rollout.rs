@@ -38,6 +38,9 @@ pub struct Mark {
     pub version: String,
     /// Whether callers call it by its name, rather than an execution's own successors.
     pub is_current: bool,
+    /// Whether it runs nodes of a workflow for its version, rather than the workflow.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_wrap: bool,
     /// When this version was first deployed, milliseconds since 1970.
     pub since_ms: u64,
 }
@@ -291,7 +294,7 @@ fn action(spec: &Spec) -> Value {
 fn marked(mark: &Mark) -> Value {
     json!({
         "handler": mark.handler, "version": mark.version, "current": mark.is_current.to_string(),
-        "since_ms": mark.since_ms.to_string(),
+        "wrap": mark.is_wrap.to_string(), "since_ms": mark.since_ms.to_string(),
     })
 }
 
@@ -330,6 +333,7 @@ fn mark_of(told: impl Fn(&str) -> String) -> Mark {
         handler: told("handler"),
         version: told("version"),
         is_current: told("current") == "true",
+        is_wrap: told("wrap") == "true",
         since_ms: told("since_ms").parse().unwrap_or(0),
     }
 }
@@ -388,6 +392,7 @@ mod tests {
                 handler: "factors".into(),
                 version: "3f2a9c1b".into(),
                 is_current: true,
+                is_wrap: false,
                 since_ms: 7,
             },
         }
