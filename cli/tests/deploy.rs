@@ -291,7 +291,7 @@ fn what_changes_is_shown_and_a_dry_run_changes_nothing() {
 }
 
 /// A workflow of two handlers side by side, and one that puts them together.
-const FLOW: &str = r#"
+const FLOW: &str = r"
 use std::time::Duration;
 
 use limitless_faas::{Result, handler, workflow};
@@ -321,7 +321,7 @@ async fn both(n: u64) -> Result<(u64, u64)> {
 fn main() {
     limitless_faas::serve!(both, slow_sum, doubled);
 }
-"#;
+";
 
 /// Each wrap of a plan is a function of its version, a node in it outlives the limit by itself, and all go together.
 fn a_plan_is_deployed(name: &str, is_openfaas: bool) {

@@ -6,6 +6,7 @@
 pub mod containers;
 pub mod dmtcp;
 pub mod programs;
+pub mod proxy;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
