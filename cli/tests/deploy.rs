@@ -251,6 +251,10 @@ fn a_project_says_in_faas_toml_what_it_asks_of_each_environment() {
     let deployed = Ended::from(with.output().unwrap()).expect(0);
     assert_eq!(memory(&deployed.json()), 512);
     assert!(!deployed.stdout.contains("hush") && !deployed.stderr.contains("hush"), "{}", deployed.stderr);
+    // Nor is it shown by who deploys without it.
+    let without = bench.deploy(IMAGES[0], &["--dry-run"]).expect(0);
+    assert!(without.stdout.contains("SAMPLE_TOKEN: a secret no more"), "{}", without.stdout);
+    assert!(!without.stdout.contains("hush") && !without.stderr.contains("hush"), "{}", without.stdout);
     let unknown = bench.deploy(IMAGES[0], &["--env", "prodction"]).expect(2);
     assert!(unknown.stderr.contains("`production`"), "{}", unknown.stderr);
     std::fs::write(bench.sample.project().join("faas.toml"), "[deploy]\nmemry = \"1GB\"\n").unwrap();

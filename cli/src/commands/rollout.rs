@@ -64,6 +64,8 @@ impl Change {
                 |spec: &Spec| spec.environment.get(name).cloned().unwrap_or_else(|| "nothing".to_owned());
             differ(name, &value(before), &value(wanted));
         }
+        let gone = before.secrets.keys().filter(|name| !wanted.secrets.contains_key(*name));
+        lines.extend(gone.map(|name| format!("{name}: a secret no more")));
         lines
     }
 

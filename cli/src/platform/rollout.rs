@@ -286,13 +286,17 @@ fn action(spec: &Spec) -> Value {
         "annotations": [
             // Without its own key a function can't invoke its successor.
             { "key": "provide-api-key", "value": true },
-            { "key": MARK, "value": marked(&spec.mark) },
+            { "key": MARK, "value": marked(spec) },
         ],
     })
 }
 
-fn marked(mark: &Mark) -> Value {
+fn marked(spec: &Spec) -> Value {
+    let mark = &spec.mark;
+    let secrets: Vec<&str> = spec.secrets.keys().map(String::as_str).collect();
     json!({
+        // So that no later deployment shows the value of one.
+        "secrets": secrets.join(","),
         "handler": mark.handler, "version": mark.version, "current": mark.is_current.to_string(),
         "wrap": mark.is_wrap.to_string(), "since_ms": mark.since_ms.to_string(),
     })
@@ -304,7 +308,7 @@ fn function(spec: &Spec) -> Value {
     // Requests carry no deadline there.
     environment.insert("exec_timeout".to_owned(), format!("{}ms", spec.time_limit_ms));
     environment.insert(LIMIT.to_owned(), spec.time_limit_ms.to_string());
-    let annotations: Map<String, Value> = match marked(&spec.mark) {
+    let annotations: Map<String, Value> = match marked(spec) {
         Value::Object(mark) => {
             mark.into_iter().map(|(name, value)| (format!("{MARK}/{name}"), value)).collect()
         }
@@ -343,14 +347,19 @@ fn spec_of_action(raw: &Value) -> Spec {
     let mark = pairs("annotations").into_iter().find(|pair| pair["key"] == MARK).unwrap_or_default();
     let variables = pairs("parameters").into_iter().filter(|pair| pair["init"] == true);
     let number = |path: &str| raw.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let told = |name: &str| text(mark["value"].get(name));
+    let secret_names = told("secrets");
+    let is_secret = |name: &str| secret_names.split(',').any(|secret| secret == name);
+    let variables = variables.map(|pair| (text(pair.get("key")), text(pair.get("value"))));
+    let (secrets, environment) = variables.partition(|(name, _)| is_secret(name));
     Spec {
         name: text(raw.get("name")),
         image: text(raw.pointer("/exec/image")),
         time_limit_ms: number("/limits/timeout"),
         memory_mb: number("/limits/memory"),
-        environment: variables.map(|pair| (text(pair.get("key")), text(pair.get("value")))).collect(),
-        secrets: BTreeMap::new(),
-        mark: mark_of(|name| text(mark["value"].get(name))),
+        environment,
+        secrets,
+        mark: mark_of(told),
     }
 }
 
@@ -406,6 +415,15 @@ mod tests {
         let mut shown = function(&spec());
         shown["name"] = json!("factors");
         assert_eq!(spec_of_function(&shown), spec());
+    }
+
+    #[test]
+    fn secrets_stay_secrets() {
+        let hidden = Spec { secrets: BTreeMap::from([("TOKEN".to_owned(), "hush".to_owned())]), ..spec() };
+        let mut shown = action(&hidden);
+        shown["name"] = json!("factors");
+        assert_eq!(spec_of_action(&shown), hidden);
+        assert!(!function(&hidden).to_string().contains("hush"));
     }
 
     #[test]
