@@ -29,6 +29,11 @@ impl Errors {
         }
     }
 
+    /// Adds those of another part of the item.
+    pub(crate) fn append(&mut self, others: Errors) {
+        others.found.into_iter().for_each(|error| self.push(error));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }

@@ -7,7 +7,9 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Block, Expr, ExprCall, ExprMacro, Ident, LitInt, Local, Path, Stmt, Token};
+use syn::{
+    Attribute, Block, Expr, ExprCall, ExprMacro, Ident, LitInt, Local, Path, Stmt, Token, parse_quote,
+};
 
 use super::flow;
 use super::graph::{Graph, Nodes};
@@ -75,14 +77,12 @@ impl<'a> Lowering<'a> {
         let mut from = Nodes::new();
         if let Some(init) = &mut local.init {
             from = self.expression(&mut init.expr);
-            if let Some((_, otherwise)) = &init.diverge
+            if let Some((_, otherwise)) = &mut init.diverge
                 && waits(&otherwise.to_token_stream())
             {
-                self.refuse(
-                    otherwise,
-                    "a node in the `else` of a `let`",
-                    "use `if` or `match` with a call in each arm",
-                );
+                let help = "use `if` or `match` with a call in each arm";
+                self.refuse(&*otherwise, "a node in the `else` of a `let`", help);
+                self.expression(otherwise);
             }
         }
         self.retries = 0;
@@ -127,7 +127,9 @@ impl<'a> Lowering<'a> {
 
     /// Lowers what waits in an expression, in the order of evaluation; the nodes that its value comes from.
     fn expression(&mut self, value: &mut Expr) -> Nodes {
-        self.refuse_spawning(value);
+        if self.refuse_spawning(value) {
+            return Nodes::new();
+        }
         if !waits(&value.to_token_stream()) {
             return self.named(value.to_token_stream());
         }
@@ -144,20 +146,47 @@ impl<'a> Lowering<'a> {
                 let help =
                     "use `map(items, handler).await`, or put the loop into a handler with `#[checkpoint]`";
                 self.refuse(&*value, "a loop that awaits", help);
+                self.refused(value);
             }
-            Expr::Closure(_) => self.refuse(&*value, "a closure that awaits", NODE),
-            Expr::Async(_) => self.refuse(&*value, "an `async` block", NODE),
+            Expr::Closure(_) => {
+                self.refuse(&*value, "a closure that awaits", NODE);
+                self.refused(value);
+            }
+            Expr::Async(_) => {
+                self.refuse(&*value, "an `async` block", NODE);
+                self.refused(value);
+            }
             Expr::Macro(of) if of.mac.path.segments.last().is_some_and(|last| last.ident == "select") => {
                 let help = "await both with `join!`, or choose with `if`";
                 self.refuse(&*value, "`select!`, whose winner is not known,", help);
+                *value = never();
             }
             Expr::Macro(_) => {
                 let help = "await before the macro, with a `let`, and use the result in it";
                 self.refuse(&*value, "an `.await` inside a macro", help);
+                *value = never();
             }
             _ => return self.parts(value),
         }
         Nodes::new()
+    }
+
+    /// What was refused is lowered all the same, so that rustc has nothing to add about a handler that is no future.
+    fn refused(&mut self, value: &mut Expr) {
+        match value {
+            Expr::ForLoop(of) => {
+                self.expression(&mut of.expr);
+                self.block(&mut of.body);
+            }
+            Expr::While(of) => {
+                self.expression(&mut of.cond);
+                self.block(&mut of.body);
+            }
+            Expr::Loop(of) => drop(self.block(&mut of.body)),
+            Expr::Closure(of) => drop(self.expression(&mut of.body)),
+            Expr::Async(of) => drop(self.block(&mut of.block)),
+            _ => {}
+        }
     }
 
     fn parts(&mut self, value: &mut Expr) -> Nodes {
@@ -185,6 +214,7 @@ impl<'a> Lowering<'a> {
                     "an `.await` here",
                     "await before, with a `let`, and use the result here",
                 );
+                *value = never();
                 return Nodes::new();
             }
         };
@@ -195,14 +225,16 @@ impl<'a> Lowering<'a> {
         from
     }
 
-    fn refuse_spawning(&mut self, value: &Expr) {
-        if let Expr::Call(call) = value
-            && let Expr::Path(function) = &*call.func
-            && function.path.segments.last().is_some_and(|last| last.ident == "spawn")
-        {
+    fn refuse_spawning(&mut self, value: &mut Expr) -> bool {
+        let is_spawning = matches!(&*value, Expr::Call(call) if handler(&call.func)
+            .and_then(|path| path.segments.last())
+            .is_some_and(|last| last.ident.to_string().starts_with("spawn")));
+        if is_spawning {
             let help = "run nodes side by side with `join!` or `try_join!`";
-            self.refuse(call, "what is spawned, and outlives its place,", help);
+            self.refuse(&*value, "what is spawned, and outlives its place,", help);
+            *value = never();
         }
+        is_spawning
     }
 
     /// The nodes that these tokens' variables come from.
@@ -219,11 +251,15 @@ impl<'a> Lowering<'a> {
                     self.before = Nodes::from([node]);
                     self.before.clone()
                 }
-                None => Nodes::new(),
+                None => {
+                    *base = never_ending();
+                    Nodes::new()
+                }
             },
             Expr::Macro(of) if is_join(&of.mac) => {
                 let help = "take the `.await` away: `try_join!(a(x), b(y))?` waits already";
                 self.errors.at(whole, "`join!` is awaited twice", help);
+                *base = never_ending();
                 Nodes::new()
             }
             _ => {
@@ -279,6 +315,7 @@ impl<'a> Lowering<'a> {
         let parser = Punctuated::<Expr, Token![,]>::parse_terminated;
         let Ok(parts) = parser.parse2(of.mac.tokens.clone()) else {
             self.errors.at(&of.mac, "`join!` takes handlers' calls", "write `try_join!(a(x), b(y))?`");
+            *value = never();
             return Nodes::new();
         };
         let (before, mut ended, mut calls) = (self.before.clone(), Nodes::new(), Vec::new());
@@ -289,12 +326,12 @@ impl<'a> Lowering<'a> {
             }
             let Expr::Call(call) = &mut part else {
                 self.refuse(&part, "a branch of `join!` that is not a handler's call", NODE);
+                calls.push(never_ending());
                 continue;
             };
-            if let Some((lowered, node)) = self.call(call) {
-                ended.insert(node);
-                calls.push(lowered);
-            }
+            let lowered = self.call(call);
+            ended.extend(lowered.as_ref().map(|(_, node)| *node));
+            calls.push(lowered.map_or_else(never_ending, |(lowered, _)| lowered));
         }
         self.before.clone_from(&ended);
         *value = Expr::Verbatim(joined(&calls, is_try));
@@ -333,6 +370,16 @@ impl<'a> Lowering<'a> {
         (self.before, self.deciding) = (ended, deciding);
         from
     }
+}
+
+/// Stands for what was refused, with any type.
+fn never() -> Expr {
+    parse_quote!(::core::unreachable!())
+}
+
+/// Stands for a future that was refused.
+fn never_ending() -> Expr {
+    parse_quote!(async { ::core::unreachable!() })
 }
 
 /// The path of an expression that may name a handler.

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::parse::Parser;
-use syn::{Ident, ItemFn, LitInt, Token};
+use syn::{Ident, ItemFn, LitInt, Token, parse_quote};
 
 use crate::errors::Errors;
 use crate::handler::{Handler, fallback};
@@ -30,8 +30,11 @@ pub(crate) fn expand(arguments: TokenStream, item: &TokenStream) -> TokenStream 
         let (signature, block) = (&function.sig, &function.block);
         quote!(#signature #block)
     });
-    let parsed = signature::parse(&function, &mut errors);
-    check(&function, &parsed, &mut errors);
+    let mut of_signature = Errors::default();
+    let parsed = signature::parse(&function, &mut of_signature);
+    check(&function, &parsed, &mut of_signature);
+    let can_be_called = of_signature.is_empty();
+    errors.append(of_signature);
     let mut lowered = function.clone();
     let parameters = parsed.parameters.iter().map(|parameter| &parameter.binding.ident);
     let mut lowering = Lowering::new(&mut errors, parameters);
@@ -44,22 +47,33 @@ pub(crate) fn expand(arguments: TokenStream, item: &TokenStream) -> TokenStream 
             "await a handler's call, or write `#[handler]` instead",
         );
     }
-    if !errors.is_empty() {
-        return fallback(function, &errors);
+    if !can_be_called {
+        return fallback(orchestrated(lowered), &errors);
     }
     let workflow = Some(graph.definition(slo_ms));
     let definition =
         Handler { function: &function, parsed: &parsed, points: &[], fingerprint, workflow }.definition();
-    let ItemFn { attrs, vis, sig, block, .. } = lowered;
-    let (flow, statements) = (flow(), block.stmts);
+    let lowered = orchestrated(lowered);
+    if errors.is_empty() {
+        return quote!(#lowered #definition);
+    }
+    // Whatever else calls this workflow is not to blame for its mistakes.
+    let errors = errors.emit();
     quote! {
-        #(#attrs)*
-        #vis #sig {
-            let #flow = ::limitless_faas::workflow::enter();
-            #(#statements)*
-        }
+        #errors
+        #[allow(unused, clippy::all, clippy::pedantic)]
+        #lowered
         #definition
     }
+}
+
+/// The function with its orchestrator.
+fn orchestrated(mut lowered: ItemFn) -> ItemFn {
+    let flow = flow();
+    // That it is none was told already.
+    lowered.sig.asyncness.get_or_insert_default();
+    lowered.block.stmts.insert(0, parse_quote!(let #flow = ::limitless_faas::workflow::enter();));
+    lowered
 }
 
 /// The orchestrator's name in an expansion; no name of the user's can meet it.

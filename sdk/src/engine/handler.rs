@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 
 use limitless_faas_core::invocation::{Delivery, Event, Finished, Snapshot};
 use limitless_faas_core::log::Saved;
@@ -17,6 +18,7 @@ use super::world::World;
 use super::{Steps, no_store, pieces};
 use crate::checkpoint::{Outcome, Request, Session};
 use crate::handler::HandlerDef;
+use crate::workflow::{Crew, Job};
 
 /// What a run of the handler says, and which run.
 pub(super) struct RunEvent {
@@ -40,7 +42,7 @@ struct Inner {
     execution: ExecutionId,
     nonce: Nonce,
     /// What the hook was asked, until there is a session to ask.
-    wanted: std::sync::Mutex<(Option<Session>, Option<Request>)>,
+    wanted: std::sync::Mutex<(Option<(Session, Arc<Crew>)>, Option<Request>)>,
     is_abandoned: AtomicBool,
     abandoned: Notify,
     /// When the hook began to save, in µs.
@@ -109,7 +111,10 @@ impl Run {
     fn ask(&self, request: Request) {
         let mut wanted = lock(&self.inner.wanted);
         match &wanted.0 {
-            Some(session) => session.request(request),
+            Some((session, crew)) => {
+                session.request(request);
+                crew.pass_on(session, request);
+            }
             None => wanted.1 = wanted.1.max(Some(request)),
         }
     }
@@ -148,7 +153,7 @@ impl Run {
         let saving = Saving::new(self.clone(), self.header(epoch), self.inner.log.clone(), runtime.clone());
         let session = self.session(state, saving, steps.clone());
         let outcome = match RawValue::from_string(input) {
-            Ok(input) => self.run(&session, &input),
+            Ok(input) => self.run(&session, &input, &steps),
             Err(error) => Outcome::BadInput { message: error.to_string() },
         };
         let is_first_hook = !session.has_passed_a_hook();
@@ -174,6 +179,7 @@ impl Run {
 
     fn session(&self, state: Option<State>, saving: Saving, steps: Arc<Steps>) -> Session {
         let from = state.map(|state| Box::new(state) as Box<dyn std::io::Read + Send>);
+        let crew = steps.crew().clone();
         let session = Session::with_sink(from, saving).with_services(steps);
         let reporting = self.clone();
         let session = session.with_on_hook(move || reporting.tell(Event::HookPassed, None));
@@ -182,7 +188,7 @@ impl Run {
         if let Some(request) = wanted.1.take() {
             session.request(request);
         }
-        wanted.0 = Some(session.clone());
+        wanted.0 = Some((session.clone(), crew));
         session
     }
 
@@ -223,30 +229,42 @@ impl Run {
         *lock(&self.inner.saved) = Some((saved, envelope));
     }
 
-    fn run(&self, session: &Session, input: &RawValue) -> Outcome {
+    fn run(&self, session: &Session, input: &RawValue, steps: &Steps) -> Outcome {
         if !self.inner.handler.is_async {
             return session.run_definition(self.inner.handler, input);
         }
+        let mut waits = match self.inner.world.waits() {
+            Ok(waits) => waits,
+            Err(error) => {
+                return Outcome::Panicked { message: format!("no runtime for the handler: {error}") };
+            }
+        };
         let mut running = std::pin::pin!(session.run_definition_async(self.inner.handler, input));
         let mut abandoned = std::pin::pin!(self.inner.abandoned.notified());
-        let mut ended = None;
-        let waiting = std::pin::pin!(async {
+        loop {
+            let mut next = None;
             let first = std::future::poll_fn(|cx| {
                 if abandoned.as_mut().poll(cx).is_ready() {
                     let message = "this invocation no longer drives the execution".to_owned();
-                    return std::task::Poll::Ready(Outcome::Panicked { message });
+                    return Poll::Ready(Next::Ended(Outcome::Panicked { message }));
                 }
-                running.as_mut().poll(cx)
+                match running.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(Next::Ended(outcome)),
+                    Poll::Pending => {
+                        steps.crew().pause(session).map_or(Poll::Pending, |job| Poll::Ready(Next::Alone(job)))
+                    }
+                }
             });
-            ended = Some(first.await);
-        });
-        let ran = self.inner.world.run(waiting);
-        let message = match (ended, ran) {
-            (Some(outcome), _) => return outcome,
-            (None, Err(error)) => format!("no runtime for the handler: {error}"),
-            (None, Ok(())) => "the handler's runtime ended before it did".to_owned(),
-        };
-        Outcome::Panicked { message }
+            waits.wait(std::pin::pin!(async { next = Some(first.await) }));
+            match next {
+                Some(Next::Ended(outcome)) => return outcome,
+                Some(Next::Alone(job)) => steps.crew().run_alone(job),
+                None => {
+                    let message = "the handler's runtime ended before it did".to_owned();
+                    return Outcome::Panicked { message };
+                }
+            }
+        }
     }
 
     fn header(&self, epoch: u64) -> limitless_faas_core::checkpoint::Header {
@@ -323,6 +341,13 @@ impl Run {
         // Nobody listens any more where the delivery has its answer.
         let _ = self.inner.to.send(RunEvent { generation: self.inner.generation, event, envelope });
     }
+}
+
+/// What the handler's thread does next.
+enum Next {
+    Ended(Outcome),
+    /// Runs the only node that there is to wait for.
+    Alone(Job),
 }
 
 /// A panic of ours between the handler and its outcome: the delivery must not wait for ever.

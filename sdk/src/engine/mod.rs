@@ -34,7 +34,6 @@ use crate::runtime::outgoing::{Outgoing, Successor};
 use world::World;
 
 pub(crate) use drive::note;
-#[cfg(feature = "programs")]
 pub(crate) use handler::lock;
 pub(crate) use state::fingerprint;
 #[cfg(feature = "programs")]

@@ -7,6 +7,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,15 +19,16 @@ use limitless_faas_core::segment::{TooLarge, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, StoreErrorKind};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::group::{Group, Queue};
+use self::group::{Group, Queue, Waiting};
 use super::handler::{RunEvent, lock};
 use super::world::World;
 use super::{Vars, no_store};
 use crate::checkpoint::Services;
 use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
+use crate::workflow::Crew;
 
 /// The steps of one delivery.
 pub(crate) struct Steps {
@@ -50,11 +52,11 @@ pub(crate) struct Steps {
     known: Mutex<Known>,
     /// Results that wait for the append under way.
     queue: Queue,
-    /// Held while records are being appended: a segment has one writer, and it writes in order.
-    appending: tokio::sync::Mutex<()>,
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
     wraps: Wraps,
+    /// The threads of a workflow's nodes.
+    crew: Arc<Crew>,
     world: Arc<dyn World>,
 }
 
@@ -168,6 +170,7 @@ impl Steps {
     ) -> Self {
         Self {
             wraps,
+            crew: Crew::new(Handle::current()),
             world,
             process: Handle::current(),
             is_async: handler.is_async,
@@ -184,7 +187,6 @@ impl Steps {
             vars,
             known: Mutex::default(),
             queue: Queue::default(),
-            appending: tokio::sync::Mutex::default(),
             allowed: watch::Sender::new(None),
         }
     }
@@ -192,6 +194,11 @@ impl Steps {
     /// Where nodes run.
     pub(crate) fn wraps(&self) -> &Wraps {
         &self.wraps
+    }
+
+    /// The threads on which nodes run.
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
     }
 
     /// The execution's log.
@@ -410,20 +417,45 @@ impl Steps {
     /// goes on from its last checkpoint.
     pub(crate) async fn record(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
         self.check_open()?;
-        let outcome = self.queue.push(key, value);
-        // Whoever drops the step's future, as a race does, must not leave a record half accounted for.
-        let steps = self.clone();
-        self.process.spawn(async move {
-            let _in_order = steps.appending.lock().await;
-            // Nothing is left where the append before took this result along.
-            steps.append_group().await;
-        });
+        let (told, outcome) = oneshot::channel();
+        if self.queue.push(key, value, Some(told)) {
+            self.begin_to_append();
+        }
         let lost = |_| Failure::new(Code::StoreAway, "recording a step was interrupted");
         outcome.await.unwrap_or_else(|error| Err(lost(error)))
     }
 
-    /// Appends the results that are at hand, together.
-    async fn append_group(&self) {
+    /// Records a result that is durable elsewhere too, and does not wait for it: without the record it is asked for there again.
+    pub(crate) fn record_behind(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        self.check_open()?;
+        if self.queue.push(key, value, None) {
+            self.begin_to_append();
+        }
+        Ok(())
+    }
+
+    /// Appends on this thread as long as the store answers at once, and then on the process's runtime: whoever drops the step's
+    /// future, as a race does, must not leave a record half accounted for.
+    fn begin_to_append(self: &Arc<Self>) {
+        let steps = self.clone();
+        let mut appending = Box::pin(async move { steps.append_all().await });
+        let _process = self.process.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        if appending.as_mut().poll(&mut context).is_pending() {
+            self.process.spawn(appending);
+        }
+    }
+
+    async fn append_all(&self) {
+        let appending = Appending(&self.queue);
+        while let Some(waiting) = self.queue.take() {
+            self.append_group(waiting).await;
+        }
+        std::mem::forget(appending);
+    }
+
+    /// Appends these results, together.
+    async fn append_group(&self, waiting: Vec<Waiting>) {
         let lease_until_ms = (*self.allowed.borrow()).unwrap_or(0);
         let (sequence, at, epoch) = {
             let known = lock(&self.known);
@@ -431,7 +463,7 @@ impl Steps {
         };
         let too_large =
             |error: &TooLarge| lock(&self.known).fatal(Failure::new(Code::SaveFailed, error.to_string()));
-        let mut group = Group::new(self.queue.take(), sequence, too_large);
+        let mut group = Group::new(waiting, sequence, too_large);
         if group.len() == 0 {
             return;
         }
@@ -497,6 +529,15 @@ impl Known {
 
     fn fatal(&mut self, failure: Failure) -> Failure {
         self.fatal.get_or_insert(failure).clone()
+    }
+}
+
+/// Whoever appends. Dropped before nothing was left, as with its runtime, it leaves nobody waiting.
+struct Appending<'a>(&'a Queue);
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
     }
 }
 

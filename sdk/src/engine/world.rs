@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use limitless_faas_core::{ExecutionId, Failure};
 use limitless_faas_store::BoxFuture;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::runtime::control::Control;
 use crate::runtime::outgoing::{Outgoing, Successor};
@@ -30,11 +30,11 @@ pub(crate) trait World: Debug + Send + Sync {
     /// Computes on a thread that may take its time.
     fn spawn(&self, work: Box<dyn FnOnce() + Send>);
 
-    /// Waits on such a thread, with a runtime that is nobody else's. Whatever else was begun on it ends with the wait.
+    /// How such a thread waits, with a runtime that is nobody else's. Whatever else was begun on it ends with this.
     ///
     /// # Errors
     /// Where there can be no runtime.
-    fn run(&self, waiting: Waiting<'_>) -> io::Result<()>;
+    fn waits(&self) -> io::Result<Box<dyn Waits>>;
 
     /// Waits on such a thread for what the process's own runtime drives.
     fn wait(&self, process: &Handle, waiting: Waiting<'_>);
@@ -50,6 +50,32 @@ pub(crate) trait World: Debug + Send + Sync {
     /// [`Outgoing::deliver`].
     fn deliver(&self, to: String, execution: ExecutionId, body: String)
     -> BoxFuture<'_, Result<(), Failure>>;
+}
+
+/// How a thread waits, once and again; between two waits it is outside of any runtime, and may compute.
+pub(crate) trait Waits {
+    /// Until this is over.
+    fn wait(&mut self, waiting: Waiting<'_>);
+}
+
+/// A runtime of a thread's own.
+struct Own(Option<Runtime>);
+
+impl Waits for Own {
+    fn wait(&mut self, waiting: Waiting<'_>) {
+        if let Some(runtime) = &self.0 {
+            runtime.block_on(waiting);
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // What was left running on threads of this runtime must not hold up what comes next.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The world that a process is started in.
@@ -70,12 +96,9 @@ impl World for Real {
         drop(tokio::task::spawn_blocking(work));
     }
 
-    fn run(&self, waiting: Waiting<'_>) -> io::Result<()> {
+    fn waits(&self) -> io::Result<Box<dyn Waits>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(waiting);
-        // What was left running on threads of this runtime must not hold up what comes next.
-        runtime.shutdown_background();
-        Ok(())
+        Ok(Box::new(Own(Some(runtime))))
     }
 
     fn wait(&self, process: &Handle, waiting: Waiting<'_>) {

@@ -5,14 +5,16 @@ use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
+use limitless_faas_core::placement::Place;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
 use super::call::{Argument, Arguments, Callable, Returns, input};
+use super::crew::Crew;
 use super::join::all;
 use super::place::{self, Call, Ended, Started, Stop};
 use super::tell::Told;
@@ -21,6 +23,7 @@ use crate::config::NODES_AT_ONCE;
 use crate::engine::{Step, Steps};
 use crate::error::Error;
 use crate::handler::HandlerDef;
+use crate::step::{decode, encode};
 
 /// What `.await` on a call of `H` gives, for a value `V`.
 type Awaited<H, V> = <<H as Callable>::Returns as Returns>::Awaited<V>;
@@ -35,8 +38,8 @@ pub struct Flow {
     session: Session,
     context: Context<u64>,
     is_detached: bool,
-    /// Nodes that compute, or whose result is being recorded.
-    under_way: AtomicUsize,
+    /// The threads of nodes, and how many nodes compute or have a result that is being recorded.
+    crew: Option<Arc<Crew>>,
     /// Results and node states recorded: what the workflow's own checkpoint says.
     recorded: AtomicU64,
     /// As many as nodes may compute at once.
@@ -55,8 +58,9 @@ pub fn enter() -> Flow {
     let recorded = AtomicU64::new(context.state());
     let at_once = steps(&session).map_or(NODES_AT_ONCE, |steps| steps.wraps().nodes_at_once);
     let turns = Arc::new(Semaphore::new(at_once));
-    let (under_way, started) = (AtomicUsize::new(0), AtomicU32::new(0));
-    Flow { session, context, is_detached, under_way, recorded, turns, at_once, started }
+    let crew = steps(&session).map(|steps| steps.crew().clone());
+    let started = AtomicU32::new(0);
+    Flow { session, context, is_detached, crew, recorded, turns, at_once, started }
 }
 
 impl Flow {
@@ -129,19 +133,28 @@ impl Flow {
 
     /// The node's result, from the record or by running it.
     async fn recorded(&self, node: &Node<'_>) -> Result<String, Error> {
-        let mut under_way = None;
-        let key = format!("node {}", node.name);
-        let effect = async || {
-            self.settle().await;
-            under_way = Some(UnderWay::begin(self));
-            node.run(self, &mut under_way).await
+        let Some(steps) = self.steps() else {
+            let mut under_way = Some(UnderWay::begin(self));
+            return Ok(node.run(self, &mut under_way).await?.json);
         };
-        let result = self.context.step(key, effect).await?;
-        if under_way.take().is_some() {
-            self.recorded.fetch_add(1, Ordering::Relaxed);
-            self.settle().await;
+        let key = format!("node {}", node.name);
+        if let Step::Recorded(bytes) = steps.begin(&key)? {
+            return decode(&key, &bytes);
         }
-        Ok(result)
+        steps.ready().await?;
+        self.settle().await;
+        let mut under_way = Some(UnderWay::begin(self));
+        let result = node.run(self, &mut under_way).await.inspect_err(|_| steps.give_up(&key))?;
+        let bytes = encode(&key, &result.json)?;
+        if result.is_durable {
+            steps.record_behind(&key, bytes)?;
+        } else {
+            steps.record(&key, bytes).await?;
+        }
+        drop(under_way);
+        self.recorded.fetch_add(1, Ordering::Relaxed);
+        self.settle().await;
+        Ok(result.json)
     }
 
     async fn awaited<H: Callable, V>(&self, ended: Result<V, Error>) -> Awaited<H, V> {
@@ -161,6 +174,11 @@ impl Flow {
         std::future::pending().await
     }
 
+    /// How many nodes compute, or have a result that is being recorded.
+    fn under_way(&self) -> usize {
+        self.crew.as_ref().map_or(0, |crew| crew.under_way().load(Ordering::Acquire))
+    }
+
     fn is_suspending(&self) -> bool {
         self.session.flag().load(Ordering::Relaxed) == Request::Suspend as u8
     }
@@ -169,7 +187,7 @@ impl Flow {
     async fn settle(&self) {
         while self.is_suspending() {
             let changed = self.session.requested().notified();
-            if self.under_way.load(Ordering::Acquire) == 0 {
+            if self.under_way() == 0 {
                 self.context.checkpoint(&self.recorded.load(Ordering::Relaxed)).await;
                 return;
             }
@@ -192,14 +210,18 @@ struct UnderWay<'f>(&'f Flow);
 
 impl<'f> UnderWay<'f> {
     fn begin(flow: &'f Flow) -> Self {
-        flow.under_way.fetch_add(1, Ordering::AcqRel);
+        if let Some(crew) = &flow.crew {
+            crew.under_way().fetch_add(1, Ordering::AcqRel);
+        }
         Self(flow)
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        if let Some(crew) = &self.0.crew {
+            crew.under_way().fetch_sub(1, Ordering::AcqRel);
+        }
         // All that happens on the workflow's thread: who is to suspend later on looks for itself.
         if self.0.is_suspending() {
             self.0.session.requested().notify_waiters();
@@ -215,16 +237,26 @@ pub(super) struct Node<'a> {
     pub(super) input: &'a RawValue,
 }
 
+/// A node's result, as JSON.
+struct Returned {
+    json: String,
+    /// It stands in a log of its own.
+    is_durable: bool,
+}
+
 /// A node whose process or wrap is lost so often is given up: it may be what ends them.
 const LOSSES: u32 = 3;
 
 impl Node<'_> {
-    async fn run<'f>(&self, flow: &'f Flow, under_way: &mut Option<UnderWay<'f>>) -> Result<String, Error> {
+    async fn run<'f>(&self, flow: &'f Flow, under_way: &mut Option<UnderWay<'f>>) -> Result<Returned, Error> {
         let (mut from, key) = self.kept(flow)?;
         let (mut attempt, mut lost) = (0, 0);
         loop {
-            match self.attempt(flow, from.clone(), attempt).await? {
-                Ended::Returned(json) => return Ok(json),
+            let (ended, place) = self.attempt(flow, from.clone(), attempt).await?;
+            match ended {
+                Ended::Returned(json) => {
+                    return Ok(Returned { json, is_durable: matches!(place, Place::Remote(_)) });
+                }
                 Ended::Refused(_) if attempt < self.retries => {
                     attempt += 1;
                     from = None;
@@ -266,7 +298,12 @@ impl Node<'_> {
     }
 
     /// Runs the handler where the deployment places it; passes the runtime's wish to suspend on to it.
-    async fn attempt(&self, flow: &Flow, from: Option<Vec<u8>>, attempt: u32) -> Result<Ended, Error> {
+    async fn attempt(
+        &self,
+        flow: &Flow,
+        from: Option<Vec<u8>>,
+        attempt: u32,
+    ) -> Result<(Ended, Place), Error> {
         let turn = flow.turns.clone().acquire_owned().await?;
         let (name, input) = (self.name.to_owned(), self.input.to_owned());
         let call = Call { handler: self.handler, name, attempt, input, from, turn };
@@ -280,7 +317,7 @@ impl Node<'_> {
         node.has_ended = true;
         let ended = ended.unwrap_or_else(|| Ended::Lost("its thread ended without a result".to_owned()));
         told.end(&ended);
-        Ok(ended)
+        Ok((ended, place))
     }
 }
 

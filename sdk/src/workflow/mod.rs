@@ -5,6 +5,7 @@
 //! where it runs is nothing that the code says.
 
 mod call;
+mod crew;
 mod definition;
 mod flow;
 mod join;
@@ -12,6 +13,7 @@ mod place;
 mod tell;
 
 pub use call::{Argument, Arguments, Callable, Fallible, Plain, Returns, argument};
+pub(crate) use crew::{Crew, Job};
 pub use definition::{EdgeDef, NodeDef, WorkflowDef};
 pub use flow::{Flow, enter};
 pub use join::{both, try_both};

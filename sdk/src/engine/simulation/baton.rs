@@ -62,6 +62,15 @@ pub(super) fn wait(mut waiting: Waiting<'_>) {
     }
 }
 
+/// How a thread that [`spawn`] began waits.
+pub(super) struct Waits;
+
+impl crate::engine::world::Waits for Waits {
+    fn wait(&mut self, waiting: Waiting<'_>) {
+        wait(waiting);
+    }
+}
+
 /// Does the work on a thread that has a turn whenever what it waits for has moved.
 pub(super) fn spawn(process: Arc<Process>, work: Box<dyn FnOnce() + Send>) {
     let baton =

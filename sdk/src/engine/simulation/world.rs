@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::baton;
 use super::platform::Call;
 use crate::engine::handler::lock;
-use crate::engine::world::{Waiting, World};
+use crate::engine::world::{Waiting, Waits, World};
 use crate::runtime::control::Control;
 use crate::runtime::outgoing::Successor;
 
@@ -324,9 +324,8 @@ impl World for Simulated {
         baton::spawn(self.0.clone(), work);
     }
 
-    fn run(&self, waiting: Waiting<'_>) -> io::Result<()> {
-        baton::wait(waiting);
-        Ok(())
+    fn waits(&self) -> io::Result<Box<dyn Waits>> {
+        Ok(Box::new(baton::Waits))
     }
 
     fn wait(&self, _: &Handle, waiting: Waiting<'_>) {

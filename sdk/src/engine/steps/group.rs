@@ -12,15 +12,25 @@ use crate::engine::handler::lock;
 /// At most so many bytes of keys and results go into one append; a single result may be larger.
 const GROUP_LIMIT_BYTES: usize = 1 << 20;
 
+/// What became of a record.
+type Outcome = Result<(), Failure>;
+
 /// The results that are at hand and not being appended yet, in the order in which they came.
 #[derive(Default)]
-pub(super) struct Queue(Mutex<VecDeque<Waiting>>);
+pub(super) struct Queue(Mutex<Queued>);
 
-/// A result whose step waits for its record.
+#[derive(Default)]
+struct Queued {
+    waiting: VecDeque<Waiting>,
+    /// Somebody appends, and goes on until nothing is waiting: a segment has one writer, and it writes in order.
+    is_appending: bool,
+}
+
+/// A result whose step waits for its record, or does not.
 pub(super) struct Waiting {
     key: String,
     value: Vec<u8>,
-    told: oneshot::Sender<Result<(), Failure>>,
+    told: Option<oneshot::Sender<Outcome>>,
 }
 
 /// Records that one append makes durable, all of them or, after a crash, the first of them.
@@ -35,34 +45,43 @@ struct Grouped {
     record: Record,
     /// Where it ends within the group's bytes.
     end: usize,
-    told: oneshot::Sender<Result<(), Failure>>,
+    told: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Queue {
-    /// Puts a result behind the others; the receiver hears what became of it.
-    pub(super) fn push(&self, key: &str, value: Vec<u8>) -> oneshot::Receiver<Result<(), Failure>> {
-        let (told, outcome) = oneshot::channel();
-        lock(&self.0).push_back(Waiting { key: key.to_owned(), value, told });
-        outcome
+    /// Puts a result behind the others; answers whether whoever did so is to append now, and go on until nothing is left.
+    pub(super) fn push(&self, key: &str, value: Vec<u8>, told: Option<oneshot::Sender<Outcome>>) -> bool {
+        let mut queued = lock(&self.0);
+        queued.waiting.push_back(Waiting { key: key.to_owned(), value, told });
+        !std::mem::replace(&mut queued.is_appending, true)
     }
 
-    /// Takes what one append is to hold. Those whose step was dropped meanwhile, as a race does, are left out.
-    pub(super) fn take(&self) -> Vec<Waiting> {
-        let mut queue = lock(&self.0);
+    /// Takes what one append is to hold; nothing where nobody appends any more. Those whose step was dropped meanwhile, as a race
+    /// does, are left out.
+    pub(super) fn take(&self) -> Option<Vec<Waiting>> {
+        let mut queued = lock(&self.0);
         let (mut group, mut bytes) = (Vec::new(), 0);
-        while let Some(first) = queue.pop_front() {
-            if first.told.is_closed() {
+        while let Some(first) = queued.waiting.pop_front() {
+            if first.told.as_ref().is_some_and(oneshot::Sender::is_closed) {
                 continue;
             }
             let len = first.key.len() + first.value.len();
             if !group.is_empty() && bytes + len > GROUP_LIMIT_BYTES {
-                queue.push_front(first);
+                queued.waiting.push_front(first);
                 break;
             }
             bytes += len;
             group.push(first);
         }
-        group
+        queued.is_appending = !group.is_empty();
+        queued.is_appending.then_some(group)
+    }
+
+    /// Whoever appended is gone before its time: those who wait are told by that, and the next result begins anew.
+    pub(super) fn give_up(&self) {
+        let mut queued = lock(&self.0);
+        queued.waiting.clear();
+        queued.is_appending = false;
     }
 }
 
@@ -83,8 +102,7 @@ impl Group {
                     group.records.push(Grouped { record, end: group.bytes.len(), told });
                     sequence += 1;
                 }
-                // A step that is gone need not be told.
-                Err(error) => drop(told.send(Err(refused(&error)))),
+                Err(error) => tell(told, Err(refused(&error))),
             }
         }
         group
@@ -101,10 +119,16 @@ impl Group {
     }
 
     /// Tells every step what became of its record; `outcome` is asked for each key.
-    pub(super) fn tell(self, outcome: impl Fn(&str) -> Result<(), Failure>) {
+    pub(super) fn tell(self, outcome: impl Fn(&str) -> Outcome) {
         for Grouped { record, told, .. } in self.records {
-            // A step that is gone need not be told.
-            let _ = told.send(outcome(&record.key));
+            tell(told, outcome(&record.key));
         }
+    }
+}
+
+fn tell(told: Option<oneshot::Sender<Outcome>>, outcome: Outcome) {
+    if let Some(told) = told {
+        // A step that is gone need not be told.
+        let _ = told.send(outcome);
     }
 }

@@ -129,7 +129,7 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
         is_closed: AtomicBool::new(false),
         known: Mutex::new(known),
         queue: Queue::default(),
-        appending: tokio::sync::Mutex::default(),
+        crew: Crew::new(Handle::current()),
         allowed: watch::Sender::new(Some(later_ms())),
     })
 }

@@ -92,7 +92,7 @@ pub(super) fn start(steps: Option<&Arc<Steps>>, place: &Place, call: Call) -> Re
     match (place, steps) {
         (Place::Process { first, .. }, _) => process::Process { number: *first }.start(call),
         (Place::Remote(wrap), Some(steps)) => remote::Remote { wrap, steps }.start(call),
-        (Place::Thread | Place::Remote(_), _) => thread::Thread.start(call),
+        (Place::Thread | Place::Remote(_), _) => thread::Thread(steps.map(|steps| steps.crew())).start(call),
     }
 }
 

@@ -4,12 +4,12 @@
 //! outlives the process that started it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -126,9 +126,12 @@ impl Worker {
     }
 
     /// Passes answers on until the process ends, and then tells those who still wait.
-    fn listen(&self, mut socket: UnixStream, mut child: Child) {
-        while let Ok(Some(Answer { id, ended })) = read(&mut socket) {
-            if let Some((done, _turn)) = lock(&self.waiting).calls.remove(&id) {
+    fn listen(&self, socket: UnixStream, mut child: Child) {
+        let mut answers = BufReader::new(socket);
+        while let Ok(Some(Answer { id, ended })) = read(&mut answers) {
+            let waiting = lock(&self.waiting).calls.remove(&id);
+            if let Some((done, turn)) = waiting {
+                drop(turn);
                 // Nobody listens any more where the node was called off.
                 let _ = done.send(ended);
             }
@@ -154,32 +157,77 @@ impl Worker {
 pub(crate) fn work(handlers: &'static [&'static HandlerDef]) -> Result<(), String> {
     let broken = |error: io::Error| format!("the socket of a node's process: {error}");
     let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(broken)?;
-    let mut orders = UnixStream::from(stdin);
-    let answers = Arc::new(Mutex::new(orders.try_clone().map_err(broken)?));
-    let running: Arc<Mutex<BTreeMap<u64, Session>>> = Arc::default();
-    while let Some(order) = read(&mut orders).map_err(broken)? {
-        match order {
-            Order::Suspend { id } => {
-                if let Some(session) = lock(&running).get(&id) {
-                    session.request(Request::Suspend);
-                }
+    let orders = UnixStream::from(stdin);
+    let answers = Mutex::new(orders.try_clone().map_err(broken)?);
+    let (end, ended) = mpsc::channel();
+    let desk = Desk {
+        handlers,
+        orders: Mutex::new(BufReader::new(orders)),
+        answers,
+        running: Mutex::default(),
+        free: AtomicUsize::new(0),
+        end,
+    };
+    Arc::new(desk).open().map_err(broken)?;
+    // The desk is there as long as one of its threads is.
+    ended.recv().unwrap_or(Ok(())).map_err(broken)
+}
+
+/// What the threads of a pool's process share. One of them reads the next order, and computes it itself while another one reads: so
+/// no thread hands an order to another.
+struct Desk {
+    handlers: &'static [&'static HandlerDef],
+    orders: Mutex<BufReader<UnixStream>>,
+    answers: Mutex<UnixStream>,
+    running: Mutex<BTreeMap<u64, Session>>,
+    /// Threads that read or wait for that.
+    free: AtomicUsize,
+    end: mpsc::Sender<io::Result<()>>,
+}
+
+impl Desk {
+    /// One more thread.
+    fn open(self: Arc<Self>) -> io::Result<()> {
+        self.free.fetch_add(1, Ordering::AcqRel);
+        let serve = move || {
+            let end = self.end.clone();
+            // Nobody waits any more where another thread saw the end.
+            let _ = end.send(self.serve());
+        };
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(serve).map(drop)
+    }
+
+    /// Takes orders until there are none any more.
+    fn serve(self: Arc<Self>) -> io::Result<()> {
+        loop {
+            let mut orders = lock(&self.orders);
+            let Some(order) = read(&mut *orders)? else { return Ok(()) };
+            let Order::Run { id, handler, input, from } = order else {
+                self.suspend(&order);
+                continue;
+            };
+            let saved = Saved::default();
+            let session = saved.session(from);
+            lock(&self.running).insert(id, session.clone());
+            drop(orders);
+            if self.free.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.clone().open()?;
             }
-            Order::Run { id, handler, input, from } => {
-                let saved = Saved::default();
-                let session = saved.session(from);
-                lock(&running).insert(id, session.clone());
-                let (answers, running) = (answers.clone(), running.clone());
-                let run = move || {
-                    let ended = called(handlers, &handler, input, &session, &saved);
-                    lock(&running).remove(&id);
-                    // Without the process that asked there is nobody to tell, and this one is about to end.
-                    let _ = write(&mut *lock(&answers), &Answer { id, ended });
-                };
-                std::thread::Builder::new().stack_size(STACK_BYTES).spawn(run).map_err(broken)?;
-            }
+            let ended = called(self.handlers, &handler, input, &session, &saved);
+            lock(&self.running).remove(&id);
+            self.free.fetch_add(1, Ordering::AcqRel);
+            // Without the process that asked there is nobody to tell, and its orders have ended too.
+            let _ = write(&mut *lock(&self.answers), &Answer { id, ended });
         }
     }
-    Ok(())
+
+    fn suspend(&self, order: &Order) {
+        if let Order::Suspend { id } = order
+            && let Some(session) = lock(&self.running).get(id)
+        {
+            session.request(Request::Suspend);
+        }
+    }
 }
 
 fn called(

@@ -1,26 +1,41 @@
 //! A node on a thread of this process.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::{Call, Runner, Saved, Started, compute};
 use crate::checkpoint::Request;
 use crate::error::Error;
+use crate::workflow::crew::{Crew, Job};
 
-pub(super) struct Thread;
+/// The threads of a workflow; of the runtime around it, where the workflow is an ordinary function.
+pub(super) struct Thread<'a>(pub(super) Option<&'a Arc<Crew>>);
 
-impl Runner for Thread {
+impl Runner for Thread<'_> {
     fn start(&self, call: Call) -> Result<Started, Error> {
         let saved = Saved::default();
         let session = saved.session(call.from);
         let stopped = session.clone();
         let (done, ended) = oneshot::channel();
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|_| Error::msg("a workflow runs within a tokio runtime, and there is none"))?;
-        runtime.spawn_blocking(move || {
-            let _turn = call.turn;
+        let running = session.clone();
+        let run = move || {
             // Nobody listens any more where the node was called off.
-            let _ = done.send(compute(&session, call.handler, &call.input, &saved));
-        });
+            if done.is_closed() {
+                return;
+            }
+            let ended = compute(&running, call.handler, &call.input, &saved);
+            drop(call.turn);
+            let _ = done.send(ended);
+        };
+        match self.0 {
+            Some(crew) => crew.add(Job { session, run: Box::new(run) }),
+            None => {
+                let runtime = tokio::runtime::Handle::try_current()
+                    .map_err(|_| Error::msg("a workflow runs within a tokio runtime, and there is none"))?;
+                drop(runtime.spawn_blocking(run));
+            }
+        }
         // A node that is called off stops at its next hook too.
         Ok(Started { ended, stop: Box::new(move |_| stopped.request(Request::Suspend)) })
     }
