@@ -136,6 +136,14 @@ impl<'a> Lowering<'a> {
         match value {
             Expr::Await(of) => {
                 let whole = of.to_token_stream();
+                if let Expr::Macro(inner) = &*of.base
+                    && is_join(&inner.mac)
+                {
+                    let help = "take the `.await` away: `try_join!(a(x), b(y))?` waits already";
+                    self.errors.at(whole, "`join!` is awaited twice", help);
+                    *value = (*of.base).clone();
+                    return self.join(value);
+                }
                 return self.awaited(&mut of.base, whole);
             }
             Expr::Macro(of) if is_join(&of.mac) => return self.join(value),
@@ -244,29 +252,17 @@ impl<'a> Lowering<'a> {
     }
 
     fn awaited(&mut self, base: &mut Expr, whole: TokenStream) -> Nodes {
-        match base {
-            Expr::Call(call) => match self.call(call) {
-                Some((lowered, node)) => {
-                    *base = lowered;
-                    self.before = Nodes::from([node]);
-                    self.before.clone()
-                }
-                None => {
-                    *base = never_ending();
-                    Nodes::new()
-                }
-            },
-            Expr::Macro(of) if is_join(&of.mac) => {
-                let help = "take the `.await` away: `try_join!(a(x), b(y))?` waits already";
-                self.errors.at(whole, "`join!` is awaited twice", help);
-                *base = never_ending();
-                Nodes::new()
-            }
-            _ => {
-                self.refuse(whole, "an `.await` on something that is not a handler's call", NODE);
-                Nodes::new()
-            }
-        }
+        let Expr::Call(call) = base else {
+            self.refuse(whole, "an `.await` on something that is not a handler's call", NODE);
+            return Nodes::new();
+        };
+        let Some((lowered, node)) = self.call(call) else {
+            *base = never_ending();
+            return Nodes::new();
+        };
+        *base = lowered;
+        self.before = Nodes::from([node]);
+        self.before.clone()
     }
 
     /// Lowers a call of a handler, or of `map` or `when`; it is not waited for yet.
@@ -326,7 +322,7 @@ impl<'a> Lowering<'a> {
             }
             let Expr::Call(call) = &mut part else {
                 self.refuse(&part, "a branch of `join!` that is not a handler's call", NODE);
-                calls.push(never_ending());
+                calls.push(parse_quote!(::core::future::ready(#part)));
                 continue;
             };
             let lowered = self.call(call);

@@ -6,14 +6,9 @@ fn twice(n: u64) -> u64 {
 }
 
 #[workflow]
-async fn wrong(text: String) -> &'static str {
-    twice(1).await;
-    "a borrow"
-}
-
-#[workflow]
-async fn borrows(text: &str) -> u64 {
-    twice(text.len() as u64).await
+async fn longest(text: &str, other: String) -> &str {
+    twice(other.len() as u64).await;
+    text
 }
 
 fn main() {}
