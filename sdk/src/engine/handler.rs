@@ -42,7 +42,7 @@ struct Inner {
     execution: ExecutionId,
     nonce: Nonce,
     /// What the hook was asked, until there is a session to ask.
-    wanted: std::sync::Mutex<(Option<(Session, Arc<Crew>)>, Option<Request>)>,
+    wanted: std::sync::Mutex<(Option<Asked>, Option<Request>)>,
     is_abandoned: AtomicBool,
     abandoned: Notify,
     /// When the hook began to save, in µs.
@@ -58,6 +58,8 @@ struct Inner {
     world: Arc<dyn World>,
 }
 
+/// What is asked: the run, and the threads of its nodes.
+type Asked = (Session, Arc<Crew>);
 type Prepared = (String, Option<State>, u64, Arc<Steps>);
 
 impl Run {

@@ -85,8 +85,11 @@ fn main() {
     if is_wanted("steps") {
         figures.extend(runtime.block_on(steps::figures()));
     }
+    if is_wanted("nodes") {
+        figures.extend(runtime.block_on(workflows::nodes()));
+    }
     if is_wanted("workflows") {
-        figures.extend(runtime.block_on(workflows::figures()));
+        figures.extend(runtime.block_on(workflows::models()));
     }
     if is_wanted("stores") {
         figures.extend(runtime.block_on(stores::figures()));

@@ -28,13 +28,12 @@ impl Runner for Thread<'_> {
             drop(call.turn);
             let _ = done.send(ended);
         };
-        match self.0 {
-            Some(crew) => crew.add(Job { session, run: Box::new(run) }),
-            None => {
-                let runtime = tokio::runtime::Handle::try_current()
-                    .map_err(|_| Error::msg("a workflow runs within a tokio runtime, and there is none"))?;
-                drop(runtime.spawn_blocking(run));
-            }
+        if let Some(crew) = self.0 {
+            crew.add(Job { session, run: Box::new(run) });
+        } else {
+            let runtime = tokio::runtime::Handle::try_current()
+                .map_err(|_| Error::msg("a workflow runs within a tokio runtime, and there is none"))?;
+            drop(runtime.spawn_blocking(run));
         }
         // A node that is called off stops at its next hook too.
         Ok(Started { ended, stop: Box::new(move |_| stopped.request(Request::Suspend)) })

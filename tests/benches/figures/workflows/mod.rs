@@ -11,10 +11,14 @@ use serde_json::Value;
 
 use super::{Figure, ms};
 
-pub(super) async fn figures() -> Vec<Figure> {
-    let mut figures = cost::figures().await;
-    figures.extend(models::figures().await);
-    figures
+/// What a node costs.
+pub(super) async fn nodes() -> Vec<Figure> {
+    cost::figures().await
+}
+
+/// The paper's workflows.
+pub(super) async fn models() -> Vec<Figure> {
+    models::figures().await
 }
 
 /// One call of a workflow through the platform, to its result; answers milliseconds.
