@@ -1,7 +1,7 @@
 //! The figures of the README's performance section, as one table.
 //!
 //! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
-//! `call`, `process`, `steps`, `workflows`, and `stores` (with `--features stores`). Everything that is compared is measured in turns
+//! `call`, `process`, `steps`, `nodes`, `workflows`, and `stores` (with `--features stores`). Everything that is compared is measured in turns
 //! within one run; medians are printed.
 
 #![allow(
