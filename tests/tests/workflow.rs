@@ -190,6 +190,20 @@ async fn a_map_of_ten_thousand_calls_runs_some_at_a_time() {
     stage.platform.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_of_a_map_is_forgotten_where_results_are_recorded_at_once() {
+    let mut config = Config::default();
+    config.env.insert("LIMITLESS_STORE".to_owned(), "memory:".to_owned());
+    let setting = Setting { config, time_limit: Duration::from_secs(50) };
+    let stage = placed("each", Model::Ours, setting).await;
+    let numbers = json!({ "numbers": vec![3; 1000] });
+    for _ in 0..20 {
+        let (status, answer) = stage.invoke("each", &numbers).await.unwrap();
+        assert_eq!((status, &answer["result"]), (200, &json!(vec![5; 1000])), "{answer}");
+    }
+    stage.platform.shutdown().await;
+}
+
 #[test]
 fn describe_says_the_graph() {
     let manifest = manifest();

@@ -58,7 +58,9 @@ impl Crew {
     /// The workflow waits: its calls begin. The only one that it waits for is given back, to [`run_alone`](Self::run_alone).
     pub(crate) fn pause(self: &Arc<Self>, session: &Session) -> Option<Job> {
         let mut jobs = lock(&self.jobs);
-        if jobs.fresh.len() == 1
+        // A poll that used up its budget left wakers behind, which are forgotten where it ends before the runtime calls them.
+        if tokio::task::coop::has_budget_remaining()
+            && jobs.fresh.len() == 1
             && self.under_way.load(Ordering::Acquire) == 1
             && let Some(job) = jobs.fresh.pop()
         {
