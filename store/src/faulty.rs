@@ -244,6 +244,11 @@ impl Store for Faulty {
         self.run("read", key, move || self.store.read(&of))
     }
 
+    fn read_record(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let of = key.clone();
+        self.run("read", key, move || self.store.read_record(&of))
+    }
+
     fn write_blob(&self, key: &Key) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
         let of = key.clone();
         let begin = move || -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {

@@ -46,7 +46,7 @@ impl Log {
     /// [`Code::StoreAway`]: try again. [`Code::UnreadableLog`]: the entry is damaged or of another version.
     pub async fn entry(&self, number: u64) -> Result<Option<Entry>, Failure> {
         let key = self.key(number)?;
-        let Some(bytes) = self.store.read(&key).await.map_err(|error| failure(&error))? else {
+        let Some(bytes) = self.store.read_record(&key).await.map_err(|error| failure(&error))? else {
             return Ok(None);
         };
         // Each execution begins with its log, so this tells it of all that is encrypted.
@@ -121,7 +121,7 @@ impl Log {
     async fn begun(&self, number: u64, key: &Key) -> Result<Written, Failure> {
         let end = Key::new(&key::end(&self.execution))
             .map_err(|e| Failure::new(Code::UnreadableLog, e.to_string()))?;
-        if number > 0 || self.store.read(&end).await.map_err(|error| failure(&error))?.is_none() {
+        if number > 0 || self.store.read_record(&end).await.map_err(|error| failure(&error))?.is_none() {
             return Ok(Written::New);
         }
         self.store.delete(key).await.map_err(|error| failure(&error))?;
@@ -173,7 +173,7 @@ impl Log {
     /// As [`Log::entry`].
     pub async fn event(&self, name: &str) -> Result<Option<String>, Failure> {
         let key = self.event_key(name)?;
-        let Some(bytes) = self.store.read(&key).await.map_err(|error| failure(&error))? else {
+        let Some(bytes) = self.store.read_record(&key).await.map_err(|error| failure(&error))? else {
             return Ok(None);
         };
         let text = |error: std::str::Utf8Error| Failure::new(Code::Damaged, format!("{key}: {error}"));

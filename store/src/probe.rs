@@ -24,7 +24,7 @@ const PASSED: &str = "probe/passed-1";
 /// what it promises.
 pub async fn probe(store: &Arc<dyn Store>) -> Result<(), StoreError> {
     let passed = Key::new(PASSED)?;
-    if store.read(&passed).await?.is_some() {
+    if store.read_record(&passed).await?.is_some() {
         return Ok(());
     }
     let folder = Key::new(&format!("probe/{:016x}", fastrand::u64(..)))?;

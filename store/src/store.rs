@@ -53,6 +53,15 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// [`StoreErrorKind::TooLarge`] over [`RECORD_LIMIT_BYTES`].
     fn read(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>>;
 
+    /// As [`read`](Store::read), of a key that holds a record or nothing: over a network that nothing is there costs no more requests
+    /// than what is.
+    ///
+    /// # Errors
+    /// As [`read`](Store::read).
+    fn read_record(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        self.read(key)
+    }
+
     /// Begins a blob that will be stored under `key` when it is finished.
     ///
     /// Name every attempt anew (by epoch, nonce and sequence): a blob can't be replaced, and after an unknown outcome of

@@ -5,6 +5,7 @@
 //! results. Everything between is the [engine](crate::engine)'s and knows no platform.
 
 pub(crate) mod control;
+mod couchdb;
 pub(crate) mod duration;
 #[cfg(test)]
 mod fuzz;

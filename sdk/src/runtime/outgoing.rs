@@ -6,6 +6,7 @@ use limitless_faas_core::{Code, ExecutionId, Failure};
 use serde_json::value::RawValue;
 
 use super::control::Control;
+use super::couchdb;
 
 /// How a platform takes a successor.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub(crate) struct Outgoing {
     client: reqwest::Client,
 }
 
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Outgoing {
     /// Invokes a successor with this body.
@@ -104,16 +105,20 @@ impl Outgoing {
             .ok_or_else(|| Failure::new(code, format!("the platform answered {status} for `{wrap}`")))
     }
 
-    /// Posts what an execution came to, with the execution's id, which is what the receiver tells duplicates by.
+    /// Posts what an execution came to, with the execution's id, which is what the receiver tells duplicates by. A database of
+    /// CouchDB gets it as a document of that name.
     ///
     /// # Errors
-    /// [`Code::SuccessorRefused`] where the receiver did not acknowledge it.
+    /// [`Code::SuccessorRefused`] where the receiver did not acknowledge it, [`Code::NotConfigured`] where it never will.
     pub(crate) async fn deliver(
         &self,
         to: &str,
         execution: &ExecutionId,
         body: String,
     ) -> Result<(), Failure> {
+        if let Some(database) = couchdb::database(to) {
+            return couchdb::keep(&self.client, &database, execution, body).await;
+        }
         let sent = self
             .client
             .post(to)
@@ -136,7 +141,7 @@ fn action_url(api_host: &str, action: &str) -> Result<String, Failure> {
     Ok(format!("{scheme}{host}/api/v1/namespaces/{namespace}/actions/{name}"))
 }
 
-fn accepted(sent: Result<reqwest::Response, reqwest::Error>) -> Result<(), Failure> {
+pub(super) fn accepted(sent: Result<reqwest::Response, reqwest::Error>) -> Result<(), Failure> {
     let response = sent.map_err(|error| {
         let code = if error.is_builder() { Code::NotConfigured } else { Code::SuccessorRefused };
         // The URL may hold a secret in its query, and this text ends in logs.

@@ -22,6 +22,8 @@ pub(super) async fn check(suite: &Suite) -> Result<(), Breach> {
 async fn check_absent(suite: &Suite) -> Result<(), Breach> {
     let key = suite.key("nothing/here")?;
     suite.expect(suite.read(&key).await?.is_none(), || "an absent record was read".to_owned())?;
+    let found = suite.retried(|| suite.store.read_record(&key)).await?;
+    suite.expect(found.is_none(), || "an absent record was found".to_owned())?;
     let blob = suite.retried(|| suite.store.read_blob(&key)).await?;
     suite.expect(blob.is_none(), || "an absent blob was opened".to_owned())?;
     let names = suite.children("nothing").await?;
@@ -37,6 +39,8 @@ async fn check_one(suite: &Suite, len: usize) -> Result<(), Breach> {
     suite.expect(again == Created::Exists, || format!("{len} bytes were created twice"))?;
     let found = suite.read(&key).await?;
     suite.expect(found.as_ref() == Some(&first), || format!("{len} bytes were read back as others"))?;
+    let found = suite.retried(|| suite.store.read_record(&key)).await?;
+    suite.expect(found.as_ref() == Some(&first), || format!("{len} bytes are another record"))?;
     suite.delete(&key).await?;
     suite.expect(suite.read(&key).await?.is_none(), || "a deleted record was read".to_owned())?;
     // Deleted names are free again.

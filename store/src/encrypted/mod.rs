@@ -214,6 +214,17 @@ impl Store for Encrypted {
         })
     }
 
+    fn read_record(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        if is_plain(key) {
+            return self.store.read_record(key);
+        }
+        let key = key.clone();
+        Box::pin(async move {
+            let found = self.store.read_record(&key).await?;
+            found.map(|sealed| self.open_whole(&key, &sealed)).transpose()
+        })
+    }
+
     fn write_blob(&self, key: &Key) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
         let key = key.clone();
         Box::pin(async move {

@@ -148,10 +148,15 @@ impl Shared {
 
     /// The whole of a record, segment or small blob.
     async fn read(self: &Arc<Self>, key: &Key) -> Result<Option<Bytes>, StoreError> {
-        let limit_bytes = RECORD_LIMIT_BYTES as u64;
-        let Some(object) = self.get(key.as_str(), limit_bytes).await? else {
-            return segments::read(self, key, limit_bytes).await;
-        };
+        match self.read_record(key).await? {
+            None => segments::read(self, key, RECORD_LIMIT_BYTES as u64).await,
+            found => Ok(found),
+        }
+    }
+
+    /// The whole of a record or small blob.
+    async fn read_record(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        let Some(object) = self.get(key.as_str(), RECORD_LIMIT_BYTES as u64).await? else { return Ok(None) };
         let Some(index) = Index::find(key, &object)? else { return Ok(Some(object)) };
         refuse_large_record(key, index.len_bytes)?;
         let mut bytes = Vec::new();
@@ -202,6 +207,11 @@ impl Store for Remote {
     fn read(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
         let (shared, key) = (Arc::clone(&self.shared), key.clone());
         run(async move { shared.read(&key).await })
+    }
+
+    fn read_record(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
+        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        run(async move { shared.read_record(&key).await })
     }
 
     fn write_blob(&self, key: &Key) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {

@@ -128,11 +128,16 @@ fn start(
 }
 
 pub(crate) fn redis() -> Result<Server, Missing> {
+    redis_syncing("always")
+}
+
+/// Redis that syncs its log when this says so.
+pub(crate) fn redis_syncing(when: &str) -> Result<Server, Missing> {
     let path = program(&["redis-server", "valkey-server"])?;
     let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
     let mut command = Command::new(&path);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
-    command.args(["--appendfsync", "always", "--dir"]).arg(folder.path());
+    command.args(["--appendfsync", when, "--dir"]).arg(folder.path());
     let version = version(Command::new(&path).arg("--version"));
     start(command, port, folder, version, "Ready to accept connections")
 }
@@ -220,6 +225,19 @@ pub(crate) fn azurite() -> Result<Server, Missing> {
     let server = start(command, port, folder, npm_version("azurite"), "successfully listens")?;
     let made = Command::new(&node).args(["-e", MAKE_CONTAINER, &port.to_string()]).output().unwrap();
     assert!(made.status.success(), "no container: {}", String::from_utf8_lossy(&made.stderr));
+    Ok(server)
+}
+
+/// CouchDB's protocol by PouchDB's server, in memory, with the database `results`.
+pub(crate) fn couchdb() -> Result<Server, Missing> {
+    let node = program(&["node"])?;
+    let script = installed("npm/node_modules/pouchdb-server/bin/pouchdb-server")?;
+    let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+    let mut command = Command::new(&node);
+    command.arg(&script).args(["--in-memory", "--host", "127.0.0.1", "--port", &port.to_string()]);
+    let server = start(command, port, folder, npm_version("pouchdb-server"), "has started on")?;
+    let made = request(port, "PUT", "/results", "", &["accept: */*"]);
+    assert!(made.contains("201"), "no database: {made}");
     Ok(server)
 }
 

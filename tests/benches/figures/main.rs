@@ -91,8 +91,8 @@ fn main() {
     if is_wanted("workflows") {
         figures.extend(runtime.block_on(workflows::models()));
     }
-    if is_wanted("stores") {
-        figures.extend(runtime.block_on(stores::figures()));
+    if is_wanted("stores") || stores::PARTS.into_iter().any(is_wanted) {
+        figures.extend(runtime.block_on(stores::figures(|part| is_wanted("stores") || is_wanted(part))));
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {

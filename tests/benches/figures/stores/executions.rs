@@ -16,12 +16,6 @@ use crate::state;
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) async fn figures(near: u16, line: &Line) -> Vec<Figure> {
-    let mut figures = large_state(near, line).await;
-    figures.push(round_trips(near, line).await);
-    figures
-}
-
 /// A platform whose functions have their store behind the line.
 async fn stage(line: &Line, folder: &str, handler: &str, time_limit: Duration) -> Stage {
     let mut config = Config::default();
@@ -67,9 +61,9 @@ fn saved(entry: &Entry) -> Option<&Saved> {
 }
 
 /// 100 MB of which each run changes a hundredth.
-async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
+pub(super) async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
     let stage = stage(line, "large", "drifts", Duration::from_secs(10)).await;
-    let input = json!({ "mb": checkpoints::STATE_MB, "turns": 20_000 });
+    let input = json!({ "mb": checkpoints::STATE_MB, "turns": 32_000 });
     line.carried();
     let log = begin(&stage, near, "large", "drifts", "k", input).await;
     let mut saves: Vec<(f64, Carried)> = Vec::new();
@@ -113,7 +107,7 @@ async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
 }
 
 /// How often the store is asked for one hand-over of a state of a kilobyte, both sides together, where processes are warm.
-async fn round_trips(near: u16, line: &Line) -> Figure {
+pub(super) async fn round_trips(near: u16, line: &Line) -> Figure {
     let stage = stage(line, "small", "keeps", Duration::from_millis(800)).await;
     let mut ran = Vec::new();
     // The first one starts the processes. What beginning and ending cost is in both of the others.

@@ -45,7 +45,10 @@ fn encrypted(store: Arc<dyn Store>) -> Arc<dyn Store> {
     Arc::new(Encrypted::new(store, Keys::parse(&"5a".repeat(32)).unwrap()))
 }
 
-pub(super) async fn figures() -> Vec<Figure> {
+/// The parts of these figures, each to be asked for by itself.
+pub(super) const PARTS: [&str; 4] = ["stores-large", "stores-small", "stores-encrypted", "stores-servers"];
+
+pub(super) async fn figures(is_wanted: impl Fn(&str) -> bool) -> Vec<Figure> {
     let lacks = |url| {
         let opened = limitless_faas_store::open(url);
         opened.is_err_and(|error| error.kind() == StoreErrorKind::NotSupported)
@@ -56,12 +59,22 @@ pub(super) async fn figures() -> Vec<Figure> {
     }
     end_in_time();
     let mut figures = Vec::new();
-    if let Some(redis) = or_skip("the figures over a line", servers::redis()) {
+    // How long a write takes is the line's to say.
+    if let Some(redis) = or_skip("the figures over a line", servers::redis_syncing("no")) {
         let line = Line::to(redis.port);
-        figures.extend(executions::figures(redis.port, &line).await);
-        figures.extend(of_line(&line).await);
+        if is_wanted("stores-large") {
+            figures.extend(executions::large_state(redis.port, &line).await);
+        }
+        if is_wanted("stores-small") {
+            figures.push(executions::round_trips(redis.port, &line).await);
+        }
+        if is_wanted("stores-encrypted") {
+            figures.extend(of_line(&line).await);
+        }
     }
-    figures.extend(of_servers().await);
+    if is_wanted("stores-servers") {
+        figures.extend(of_servers().await);
+    }
     figures
 }
 
