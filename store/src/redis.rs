@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
 use redis::{
     Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
     ServerErrorKind,
@@ -76,6 +77,8 @@ impl Database {
             of_redis = of_redis.set_password(password);
         }
         let info = server(address)?.into_connection_info().map_err(|error| invalid(&error))?;
+        // A second request must not wait until the first one is acknowledged.
+        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let replicas = address.parameter("replicas").map(|text| text.parse());
         Ok(Self {
             client: Client::open(info.set_redis_settings(of_redis)).map_err(|error| invalid(&error))?,

@@ -102,13 +102,17 @@ pub struct Cancel {
 Examples:
   cargo faas gc --dry-run
   cargo faas gc --older-than 12h
+  cargo faas gc --older-than 1h --keep-results 30d
 
 Only executions that have ended are touched, and none that an invocation may still drive. What is
-large goes first; the log, with the result, stays for the same time again.")]
+large goes first; the log, with the result, stays for the same time again at least.")]
 pub struct Gc {
     /// Only executions that ended so long ago
     #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = units::parse_duration)]
     pub older_than: Duration,
+    /// Keep results, with their logs, for so long after their end
+    #[arg(long, value_name = "DURATION", default_value = "0s", hide_default_value = true, value_parser = units::parse_duration)]
+    pub keep_results: Duration,
     /// Say what would be removed and remove nothing
     #[arg(long)]
     pub dry_run: bool,

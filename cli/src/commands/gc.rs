@@ -57,7 +57,7 @@ pub(super) async fn gc(session: &Session, args: &Gc) -> Result<()> {
         let mark = read_mark(&records, &id).await?;
         // What can't be read is not ours to remove.
         let history = records.history(&id).await.ok();
-        let stage = stage(history.as_ref(), mark.as_ref(), now_us(), args.older_than);
+        let stage = stage(history.as_ref(), mark.as_ref(), now_us(), (args.older_than, args.keep_results));
         if stage == Stage::Keep {
             kept += 1;
             continue;
@@ -73,8 +73,15 @@ pub(super) async fn gc(session: &Session, args: &Gc) -> Result<()> {
     show(session, args, &removed, kept)
 }
 
-fn stage(history: Option<&History>, mark: Option<&Mark>, now_us: u64, older_than: Duration) -> Stage {
-    let is_old = |at_us: u64| u128::from(now_us.saturating_sub(at_us)) >= older_than.as_micros();
+/// `older_than` is for what is large, and for the mark; what else there is of an execution is kept for `keep_results` after its end.
+fn stage(
+    history: Option<&History>,
+    mark: Option<&Mark>,
+    now_us: u64,
+    (older_than, keep_results): (Duration, Duration),
+) -> Stage {
+    let is_past = |at_us: u64, age: Duration| u128::from(now_us.saturating_sub(at_us)) >= age.as_micros();
+    let is_old = |at_us: u64| is_past(at_us, older_than);
     // A removal that was cut short: entry 0 went first, so there is no log any more.
     let Some(history) = history else {
         return if mark.is_some_and(|mark| is_old(mark.at_us)) { Stage::Remove } else { Stage::Keep };
@@ -85,7 +92,7 @@ fn stage(history: Option<&History>, mark: Option<&Mark>, now_us: u64, older_than
         return Stage::Keep;
     }
     match mark {
-        Some(mark) if is_old(mark.at_us) => Stage::Remove,
+        Some(mark) if is_old(mark.at_us) && is_past(history.span_us.1, keep_results) => Stage::Remove,
         _ => Stage::Shrink,
     }
 }
@@ -176,6 +183,8 @@ mod tests {
     use crate::history::samples::{BEGIN_US, Scribe, three};
 
     const DAY: Duration = Duration::from_secs(86_400);
+    /// Results go as soon as they may.
+    const SOON: (Duration, Duration) = (DAY, Duration::ZERO);
     const DAY_US: u64 = 86_400_000_000;
 
     #[test]
@@ -185,14 +194,32 @@ mod tests {
         let late = BEGIN_US + 10 * DAY_US;
         let marked = |at_us| Some(Mark { at_us });
         let table = [
-            ("young", stage(Some(&done), None, BEGIN_US + 10_000_000, DAY), Stage::Keep),
-            ("old", stage(Some(&done), None, late, DAY), Stage::Shrink),
-            ("just marked", stage(Some(&done), marked(late).as_ref(), late, DAY), Stage::Shrink),
-            ("marked long ago", stage(Some(&done), marked(late - DAY_US).as_ref(), late, DAY), Stage::Remove),
-            ("suspended for ever", stage(Some(&running), None, late, DAY), Stage::Keep),
-            ("no log, no mark", stage(None, None, late, DAY), Stage::Keep),
-            ("removal cut short", stage(None, marked(late - DAY_US).as_ref(), late, DAY), Stage::Remove),
-            ("leased", stage(Some(&done), None, BEGIN_US + 5_800_000, Duration::ZERO), Stage::Keep),
+            ("young", stage(Some(&done), None, BEGIN_US + 10_000_000, SOON), Stage::Keep),
+            ("old", stage(Some(&done), None, late, SOON), Stage::Shrink),
+            ("just marked", stage(Some(&done), marked(late).as_ref(), late, SOON), Stage::Shrink),
+            (
+                "marked long ago",
+                stage(Some(&done), marked(late - DAY_US).as_ref(), late, SOON),
+                Stage::Remove,
+            ),
+            (
+                "marked long ago, and its result is wanted",
+                stage(Some(&done), marked(late - DAY_US).as_ref(), late, (DAY, 11 * DAY)),
+                Stage::Shrink,
+            ),
+            (
+                "no longer wanted",
+                stage(Some(&done), marked(late - DAY_US).as_ref(), late, (DAY, 9 * DAY)),
+                Stage::Remove,
+            ),
+            ("suspended for ever", stage(Some(&running), None, late, SOON), Stage::Keep),
+            ("no log, no mark", stage(None, None, late, SOON), Stage::Keep),
+            ("removal cut short", stage(None, marked(late - DAY_US).as_ref(), late, SOON), Stage::Remove),
+            (
+                "leased",
+                stage(Some(&done), None, BEGIN_US + 5_800_000, (Duration::ZERO, Duration::ZERO)),
+                Stage::Keep,
+            ),
         ];
         for (what, found, expected) in table {
             assert_eq!(found, expected, "{what}");
@@ -207,9 +234,9 @@ mod tests {
             origin.callback = Some("http://127.0.0.1:1/".to_owned());
         }
         scribe.complete("1");
-        assert_eq!(stage(Some(&scribe.history()), None, BEGIN_US + 9 * DAY_US, DAY), Stage::Keep);
+        assert_eq!(stage(Some(&scribe.history()), None, BEGIN_US + 9 * DAY_US, SOON), Stage::Keep);
         scribe.write(Kind::Delivered { to: "http://127.0.0.1:1/".to_owned() });
-        assert_eq!(stage(Some(&scribe.history()), None, BEGIN_US + 9 * DAY_US, DAY), Stage::Shrink);
+        assert_eq!(stage(Some(&scribe.history()), None, BEGIN_US + 9 * DAY_US, SOON), Stage::Shrink);
     }
 
     #[tokio::test]

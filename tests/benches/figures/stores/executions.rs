@@ -75,7 +75,6 @@ pub(super) async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
     .await;
     stage.platform.shutdown().await;
     let serialising_ms = state::serialising_s((checkpoints::STATE_MB * 125_000) as u64) * 1000.0;
-    let (first, next) = saves.split_first().unwrap();
     for (pause_ms, carried) in &saves {
         let Carried { up_bytes, down_bytes, round_trips } = carried;
         println!(
@@ -84,6 +83,7 @@ pub(super) async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
             *down_bytes as f64 / 1e6,
         );
     }
+    let [first, waited, next @ ..] = &saves[..] else { panic!("too few checkpoints: {saves:?}") };
     let moved_mb = next.iter().map(|(_, carried)| carried.up_bytes).max().unwrap() as f64 / 1e6;
     let pause_ms = median(next.iter().map(|(pause_ms, _)| *pause_ms).collect());
     let beyond_ms = pause_ms - serialising_ms;
@@ -98,8 +98,9 @@ pub(super) async fn large_state(near: u16, line: &Line) -> Vec<Figure> {
             "the same: the function's pause beyond its own serialising, 20 ms and 100 MB/s",
             "≤ 120 ms",
             format!(
-                "{beyond_ms:.0} ms (and {serialising_ms:.0}); the first, of all of it, {:.0} ms",
-                first.0
+                "{beyond_ms:.0} ms (and {serialising_ms:.0}); one that waited for the upload before it {:.0} ms; all of it, \
+                 beside the function, {:.0} ms",
+                waited.0, first.0
             ),
             beyond_ms <= 120.0,
         ),
