@@ -203,31 +203,3 @@ async fn a_server_that_ignores_conditions_is_refused_by_name() {
     let left = store.children(&Key::new("probe").unwrap()).await.unwrap();
     assert!(left.is_empty(), "{left:?} are left of the probe");
 }
-
-/// An account that signs nothing.
-#[cfg(feature = "gcs")]
-const NOBODY: &str =
-    r#"{"disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}"#;
-
-/// The emulator of Google's protocol ignores it too. What it does show is that the client's requests are understood.
-#[cfg(feature = "gcs")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_emulator_of_google_that_ignores_conditions_is_refused_by_name() {
-    let test = "an_emulator_of_google_that_ignores_conditions_is_refused_by_name";
-    let Some(server) = or_skip(test, servers::google()) else { return };
-    let url = format!("gs://bucket/some/prefix?endpoint=http://127.0.0.1:{}&allow_http=true", server.port);
-    let store = open_with(&url, &settings(&[("GOOGLE_SERVICE_ACCOUNT_KEY", NOBODY)])).unwrap();
-    let message = probe(&store).await.unwrap_err().to_string();
-    assert!(
-        message.starts_with("gs://bucket/some/prefix can't be used: it ignores the condition"),
-        "{message}"
-    );
-    let key = Key::new("blob").unwrap();
-    let mut blob = store.write_blob(&key).await.unwrap();
-    let written = vec![7; 100_000];
-    tokio::task::block_in_place(|| {
-        std::io::Write::write_all(&mut blob, &written).and_then(|()| Ok(blob.finish()?))
-    })
-    .unwrap();
-    assert_eq!(store.read(&key).await.unwrap().unwrap(), written);
-}

@@ -266,7 +266,7 @@ pub struct Invoke {
     /// Name the call: the same key is the same execution [default: a new one each time]
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
-    /// Post the result to this URL too; couchdb://host/database keeps it
+    /// Post the result to this URL too; `couchdb://host/database` keeps it
     #[arg(long, value_name = "URL")]
     pub callback: Option<String>,
     /// Don't wait for the result: print the execution's id

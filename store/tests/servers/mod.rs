@@ -214,29 +214,6 @@ pub(crate) fn s3rver() -> Result<Server, Missing> {
     start(command, port, folder, npm_version("s3rver"), "listening on")
 }
 
-/// Google's protocol by gcp-storage-emulator, which ignores conditions; with the bucket `bucket`.
-pub(crate) fn google() -> Result<Server, Missing> {
-    let python = program(&["python3"])?;
-    let library = installed("py-google")?;
-    let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
-    let mut command = Command::new(&python);
-    command.env("PYTHONPATH", &library).env("PYTHONUNBUFFERED", "1").args([
-        "-m",
-        "gcp_storage_emulator",
-        "start",
-    ]);
-    command.args([
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port.to_string(),
-        "--in-memory",
-        "--default-bucket",
-        "bucket",
-    ]);
-    start(command, port, folder, "gcp-storage-emulator".to_owned(), "All services started")
-}
-
 /// Azure's blob protocol by Azurite, with the container `container`.
 pub(crate) fn azurite() -> Result<Server, Missing> {
     let node = program(&["node"])?;
@@ -251,7 +228,7 @@ pub(crate) fn azurite() -> Result<Server, Missing> {
     Ok(server)
 }
 
-/// CouchDB's protocol by PouchDB's server, in memory, with the database `results`.
+/// CouchDB's protocol by `PouchDB`'s server, in memory, with the database `results`.
 pub(crate) fn couchdb() -> Result<Server, Missing> {
     let node = program(&["node"])?;
     let script = installed("npm/node_modules/pouchdb-server/bin/pouchdb-server")?;
