@@ -6,6 +6,9 @@ use limitless_faas_core::graph::call_of;
 use limitless_faas_core::node::{NodeEvent, What};
 use limitless_faas_core::profile::{Block, Latency, Profile, Profiles};
 
+use crate::predict::model::to_f64;
+use crate::predict::placed::{Cost, Observed};
+
 /// One call: how long it took, and how much of that somebody computed, in milliseconds.
 type Call = (f64, f64);
 
@@ -68,6 +71,102 @@ fn profile(calls: &[Call]) -> Profile {
     profile
 }
 
+/// One run of a workflow on its platform, as its caller saw it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Run {
+    /// When the request was sent, µs since 1970.
+    pub begun_us: u64,
+    /// When the result was there.
+    pub ended_us: u64,
+    /// What the workflow told meanwhile.
+    pub events: Vec<NodeEvent>,
+}
+
+/// Runs of a workflow one node at a time, with all nodes in places of one kind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Runs {
+    /// The runs.
+    pub runs: Vec<Run>,
+    /// What everything that takes part computed for one run: the workflow, its processes and wraps, the platform, and the caller.
+    pub cpu_ms: f64,
+}
+
+/// What these runs say of the workflow and its platform: on threads, in processes, and in other wraps. Medians, so that a run in
+/// which something else happened counts little.
+pub fn observed(threads: &Runs, processes: &Runs, remotes: &Runs) -> Observed {
+    let (on_threads, gap) = (threads.spans(), threads.gap());
+    let calls = on_threads.iter().map(|(call, &(took, spent))| {
+        (call.clone(), Cost { cpu_ms: spent, wait_ms: (took - spent).max(0.0) })
+    });
+    let around = |runs: &Runs| {
+        let spans = runs.spans();
+        let more = |(call, &(took, _)): (&String, &Call)| on_threads.get(call).map(|alone| took - alone.0);
+        let more: Vec<f64> = spans.iter().filter_map(more).collect();
+        let count = more.len().max(1);
+        let whole = more.iter().sum::<f64>() / to_f64(count) + runs.gap().0 - gap.0;
+        let cpu_ms = ((runs.cpu_ms - threads.cpu_ms) / to_f64(count)).max(0.0);
+        Cost { cpu_ms, wait_ms: (whole - cpu_ms).max(0.0) }
+    };
+    Observed {
+        request_ms: threads.request_ms(),
+        record: Cost { cpu_ms: gap.1, wait_ms: (gap.0 - gap.1).max(0.0) },
+        process: around(processes),
+        remote: around(remotes),
+        calls: calls.collect(),
+    }
+}
+
+impl Runs {
+    /// How long each call took, and how much of that the workflow's process computed.
+    fn spans(&self) -> BTreeMap<String, Call> {
+        let mut calls: BTreeMap<&str, Vec<Call>> = BTreeMap::new();
+        for pair in self.pairs() {
+            if let [begin, end] = pair
+                && (begin.what, end.what) == (What::Begun, What::Returned)
+                && begin.node == end.node
+            {
+                calls.entry(&begin.node).or_default().push(between(begin, end));
+            }
+        }
+        calls.into_iter().map(|(call, all)| (call.to_owned(), middle(&all))).collect()
+    }
+
+    /// From the end of a call to the begin of the next.
+    fn gap(&self) -> Call {
+        let is_gap = |pair: &&[NodeEvent]| pair[0].what == What::Returned && pair[1].what == What::Begun;
+        let gaps = self.pairs().filter(is_gap).map(|pair| between(&pair[0], &pair[1]));
+        middle(&gaps.collect::<Vec<_>>())
+    }
+
+    fn request_ms(&self) -> f64 {
+        let around = |run: &Run| {
+            let (first, last) = (run.events.first()?, run.events.last()?);
+            let before = first.at_us.saturating_sub(run.begun_us);
+            Some((micros(before + run.ended_us.saturating_sub(last.at_us)), 0.0))
+        };
+        middle(&self.runs.iter().filter_map(around).collect::<Vec<_>>()).0
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &[NodeEvent]> {
+        self.runs.iter().flat_map(|run| run.events.windows(2))
+    }
+}
+
+/// The median of each; nothing of nothing.
+fn middle(calls: &[Call]) -> Call {
+    let of = |value: fn(&Call) -> f64| {
+        let mut values: Vec<f64> = calls.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(0.0)
+    };
+    (of(|call| call.0), of(|call| call.1))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no call takes 2^53 microseconds")]
+fn micros(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use limitless_faas_core::placement::Place;
@@ -77,6 +176,30 @@ mod tests {
     fn event(node: &str, at_us: u64, cpu_us: u64, what: What) -> NodeEvent {
         let handler = call_of(node).0.to_owned();
         NodeEvent { node: node.to_owned(), handler, place: Place::Thread, at_us, cpu_us, what }
+    }
+
+    #[test]
+    fn what_a_place_costs_is_what_calls_take_more_there() {
+        let runs = |cpu_ms, more_us: u64| {
+            let events = vec![
+                event("read", 1000, 100, What::Begun),
+                event("read", 3000 + more_us, 1100, What::Returned),
+                event("sum", 3500 + more_us, 1300, What::Begun),
+                event("sum", 4500 + 2 * more_us, 2300, What::Returned),
+            ];
+            let run = Run { begun_us: 0, ended_us: 5000 + 2 * more_us, events };
+            Runs { runs: vec![run.clone(), run.clone(), run], cpu_ms }
+        };
+        let found = observed(&runs(4.0, 0), &runs(4.4, 300), &runs(6.0, 3000));
+        let is = |cost: Cost, cpu_ms: f64, wait_ms: f64| {
+            assert!((cost.cpu_ms - cpu_ms).abs() < 1e-9 && (cost.wait_ms - wait_ms).abs() < 1e-9, "{cost:?}");
+        };
+        is(found.calls["read"], 1.0, 1.0);
+        is(found.calls["sum"], 1.0, 0.0);
+        is(found.record, 0.2, 0.3);
+        is(found.process, 0.2, 0.1);
+        is(found.remote, 1.0, 2.0);
+        assert!((found.request_ms - 1.5).abs() < 1e-9);
     }
 
     #[test]

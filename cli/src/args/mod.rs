@@ -17,7 +17,7 @@ use crate::exit;
 
 pub use deploy::{Dev, Invoke, New, Pick, Place, Remote, Resume, Run, Setting, Target, Template, Wake};
 pub use image::{Build, Libc, Make};
-pub use plan::{Calibrate, Graph, Plan, Profile};
+pub use plan::{Calibrate, Graph, Plan, Predict, Profile};
 pub use records::{Cancel, Gc, List, Logs, ResultOf, Status};
 pub use rollout::{Deploy, Remove, Versions};
 
@@ -111,6 +111,8 @@ pub enum Command {
     Plan(Plan),
     /// Run a handler alone and record when it computes and when it waits
     Profile(Profile),
+    /// Predict what a workflow takes under each deployment model, and measure it beside
+    Predict(Predict),
     /// Measure what starting, calling and switching cost on this machine
     Calibrate(Calibrate),
 }
@@ -187,6 +189,7 @@ mod tests {
             "graph",
             "plan",
             "profile",
+            "predict",
             "calibrate",
         ];
         for name in names {

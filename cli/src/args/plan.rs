@@ -126,6 +126,32 @@ pub struct Profile {
     pub pick: Pick,
 }
 
+/// `cargo faas predict`
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cargo faas predict report --input '{\"path\": \"README.md\"}' --release
+  cargo faas predict --cases cases.json -p workloads --release --json
+
+A file of cases is a list of {\"title\": …, \"workflow\": …, \"input\": {…}}. Where an input says
+{folder}, there is a folder while the workflow runs. Let nothing else run on the machine.")]
+pub struct Predict {
+    /// The workflow to predict and to measure
+    #[arg(required_unless_present = "cases", conflicts_with = "cases")]
+    pub workflow: Option<String>,
+    /// Its input: JSON, @FILE, or - for stdin
+    #[arg(long, short, value_name = "JSON|@FILE|-", default_value = "{}", conflicts_with = "cases")]
+    pub input: String,
+    /// Several workflows with their inputs, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub cases: Option<PathBuf>,
+    /// Runs of each model, and of each kind of place, after three to warm up
+    #[arg(long, value_name = "N", default_value_t = 21, value_parser = clap::value_parser!(u32).range(3..=1000))]
+    pub runs: u32,
+    #[command(flatten)]
+    pub pick: Pick,
+}
+
 /// `cargo faas calibrate`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\

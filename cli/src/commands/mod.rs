@@ -12,6 +12,7 @@ mod list;
 mod logs;
 mod new;
 mod plan;
+mod predict;
 mod profile;
 mod result;
 mod resume;
@@ -122,6 +123,7 @@ pub async fn carry_out(cli: &Cli, session: &Session) -> Result<()> {
         Command::Graph(args) => graph::graph(session, args).await,
         Command::Plan(args) => plan::plan(session, args).await,
         Command::Profile(args) => profile::profile(session, args).await,
+        Command::Predict(args) => predict::predict(session, args).await,
         Command::Calibrate(args) => calibrate::calibrate(session, args),
     }
 }

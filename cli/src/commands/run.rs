@@ -82,7 +82,7 @@ fn plan(session: &Session, place: &Place, handler: &Handler) -> Result<Option<Pl
 }
 
 /// The CPUs of this machine.
-fn cpus() -> u32 {
+pub(super) fn cpus() -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(cpus).unwrap_or(u32::MAX)
 }

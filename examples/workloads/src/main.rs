@@ -7,6 +7,7 @@
 //! cargo faas graph -p workloads social_network
 //! examples/workloads/profile slapp profiles.json --release   # each handler of a workflow, alone
 //! cargo faas plan -p workloads slapp --profiles profiles.json
+//! cargo faas predict -p workloads --cases examples/workloads/cases.json --release   # all of them, under each model
 //! ```
 
 #![allow(clippy::needless_pass_by_value, reason = "a handler owns its input")]

@@ -3,6 +3,7 @@
 pub mod evaluate;
 pub mod lock;
 pub mod model;
+pub mod placed;
 pub mod share;
 pub mod timeline;
 
