@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use limitless_faas_core::ExecutionId;
 use limitless_faas_core::log::{Entry, Kind, Phase, Stored};
 use limitless_faas_local::Config;
 use limitless_faas_tests::{Setting, Stage};
@@ -30,8 +31,9 @@ fn first_recorded_us(entries: &[Entry]) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_computes_on_while_its_checkpoint_is_uploaded() {
     let stage = stage("drifts", "far=true,slow=2000ms", Duration::from_secs(60)).await;
-    let input = json!({ "mb": 4, "turns": 11_000 });
-    let (execution, entries) = stage.see_through("drifts", &input, "k", PATIENCE).await.unwrap();
+    let input = json!({ "mb": 4, "turns": 11_000, "$limitless": { "idempotency_key": "k" } });
+    stage.request(reqwest::Method::POST, "actions/drifts?blocking=false", &input).await.unwrap();
+    let (execution, entries) = stage.end(&ExecutionId::derive("drifts", "k"), PATIENCE).await.unwrap();
     let Phase::Completed(Stored::Json(json)) = &execution.phase else { panic!("{:?}", execution.phase) };
     let runs: Vec<u64> = serde_json::from_str(json).unwrap();
     let recorded_us = first_recorded_us(&entries);
