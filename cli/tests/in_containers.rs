@@ -182,3 +182,30 @@ fn without_an_engine_it_says_what_to_install() {
     let ended = Ended::from(command.env("LIMITLESS_ENGINE", "/no/such/engine").output().unwrap()).expect(7);
     assert!(ended.stderr.contains("help: install and start docker or podman"), "{}", ended.stderr);
 }
+
+/// A program that nobody changed, over containers that are killed at their limit: its images go from one to the next.
+#[test]
+fn a_python_program_goes_on_in_the_next_container() {
+    if engine().is_none() || !common::dmtcp::is_installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let new = common::faas()
+        .args(["new", "contained", "--template", "program"])
+        .current_dir(folder.path())
+        .output();
+    Ended::from(new.unwrap()).expect(0);
+    let project = folder.path().join("contained");
+    let faas = |args: &[&str]| Ended::from(common::faas().args(args).current_dir(&project).output().unwrap());
+    let built = faas(&["build", "--json", "-o", "image.tar"]).expect(0).json();
+    assert_eq!(built["images"][0]["handlers"], json!(["contained"]), "{built}");
+    let input = r#"{"below": 300000}"#;
+    let run = ["run", "contained", "--input", input, "--time-limit", "4s", "--containers", "--json"];
+    let report = faas(&run).expect(0).json();
+    assert_eq!(report["result"], json!([230_631, 443]), "{report}");
+    assert!(report["invocations"].as_array().unwrap().len() > 1, "{report}");
+    let listed = text(&docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]));
+    for image in listed.lines().filter(|image| image.starts_with("contained:")) {
+        docker(&["rmi", "--force", image]);
+    }
+}

@@ -12,31 +12,35 @@ use crate::args::{Build, Make, Pick};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::image::{self, Built, Engine, Parts};
-use crate::project::{Function, Project};
+use crate::project::{Function, Programs, Project};
 use crate::state::State;
 use crate::units;
 
 pub(super) async fn build(session: &Session, args: &Build) -> Result<()> {
-    let project = Project::open(&session.global)?;
     // What can't be done is told before a build that takes a minute.
     let engine = if args.load { Some(Engine::find().await?) } else { None };
+    if let Some(programs) = Programs::alone(&session.global)? {
+        let state = State::here(&session.global)?;
+        return all(session, &state, args, &[programs.into_function()?], engine.as_ref()).await;
+    }
+    let project = Project::open(&session.global)?;
     let functions = functions(session, &project, &args.make, &args.pick).await?;
     if functions.len() > 1 && (args.output.is_some() || args.make.name.is_some() || args.dockerfile) {
         return Err(too_many(&functions));
     }
-    all(session, &project, args, &functions, engine.as_ref()).await
+    all(session, &State::of(&project, &session.global)?, args, &functions, engine.as_ref()).await
 }
 
 async fn all(
     session: &Session,
-    project: &Project,
+    state: &State,
     args: &Build,
     functions: &[Function],
     engine: Option<&Engine>,
 ) -> Result<()> {
     let mut images = Vec::new();
     for function in functions {
-        let parts = gather(session, project, &args.make, function).await?;
+        let parts = Parts::gather(&args.make, function, &state.layers()).await?;
         if args.dockerfile {
             return write_dockerfile(session, &parts, args.output.as_deref());
         }

@@ -46,8 +46,8 @@ pub(super) struct Serving {
     handler: Handler,
     program: PathBuf,
     args: Vec<String>,
-    /// The binary with all that it says of itself; none for a program of a `faas.toml`.
-    function: Option<Function>,
+    /// The binary with all that it says of itself.
+    function: Function,
     /// Where a workflow's nodes run, if not all on threads of one sandbox.
     placement: Option<Placement>,
     /// The plan that says so, and predicts when they do.
@@ -119,14 +119,15 @@ fn placement(place: &Place, plan: Option<&Plan>, handler: &Handler) -> Result<Op
 /// Finds the program of this name that the nearest `faas.toml` declares, or builds the project's binary that has such a handler.
 pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Result<(Serving, State)> {
     let programs = Programs::here(&session.global)?;
-    if let Some((programs, handler)) = programs.as_ref().and_then(|all| Some((all, all.handler(name)?))) {
-        let program = std::env::current_exe()
-            .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
-        let args = programs.arguments()?;
-        let (function, placement, plan, svg) = (None, None, None, None);
-        let serving = Serving { handler, program, args, function, placement, plan, svg };
-        return Ok((serving, State::here(&session.global)?));
-    }
+    let programs = match programs.map(|all| (all.handler(name), all)) {
+        Some((Some(handler), programs)) => {
+            let args = programs.arguments()?;
+            let function = programs.into_function()?;
+            return Ok((Serving::of(handler, function, args), State::here(&session.global)?));
+        }
+        Some((None, programs)) => Some(programs),
+        None => None,
+    };
     let declared = |error: Error| match &programs {
         Some(programs) => error.help(suggest::among("program", name, programs.names())),
         None => error,
@@ -136,18 +137,14 @@ pub(super) async fn serving(session: &Session, name: &str, pick: &Pick) -> Resul
     let Some(handler) = function.handler(name).cloned() else {
         return Err(Error::bug("a function without the handler it was chosen for"));
     };
-    Ok((
-        Serving {
-            handler,
-            program: function.program.clone(),
-            args: Vec::new(),
-            function: Some(function),
-            placement: None,
-            plan: None,
-            svg: None,
-        },
-        State::of(&project, &session.global)?,
-    ))
+    Ok((Serving::of(handler, function, Vec::new()), State::of(&project, &session.global)?))
+}
+
+impl Serving {
+    fn of(handler: Handler, function: Function, args: Vec<String>) -> Self {
+        let program = function.program.clone();
+        Self { handler, program, args, function, placement: None, plan: None, svg: None }
+    }
 }
 
 /// A key that no other call has.
@@ -248,11 +245,7 @@ async fn image_of(
     target: &Target,
 ) -> Result<Option<String>> {
     let Some(engine) = local.engine() else { return Ok(None) };
-    let Some(function) = &serving.function else {
-        return Err(Error::usage("a program that faas.toml declares can't run in a container yet")
-            .help("leave --containers away"));
-    };
-    into_engine(engine, target.platform, function, &state.layers(), &session.ui).await.map(Some)
+    into_engine(engine, target.platform, &serving.function, &state.layers(), &session.ui).await.map(Some)
 }
 
 fn announce(session: &Session, target: &Target, ask: &Ask) {

@@ -1,6 +1,7 @@
 //! Images of functions: what goes into which layer.
 
 mod engine;
+mod programs;
 mod target;
 mod transfer;
 
@@ -56,16 +57,20 @@ impl Parts {
             Some(name) => Some((name.clone(), pull(name, cache).await?)),
             None => None,
         };
-        let libraries = closure::closure(&function.program).map_err(failed)?;
+        let mut environment = BTreeMap::new();
+        let mut layers = vec![("base", definition.base().map_err(failed)?)];
+        match &function.programs {
+            Some(declared) => {
+                let gathered = programs::gather(declared, &function.program)?;
+                layers.extend(gathered.layers);
+                environment.extend(gathered.environment);
+            }
+            None => layers.push(("libraries", closure::closure(&function.program).map_err(failed)?)),
+        }
         let mut application = Tree::new();
         let program = Entry::File { mode: 0o755, source: function.program.clone() };
         application.add(&definition.program, program).map_err(failed)?;
-        let mut layers = vec![
-            ("base", definition.base().map_err(failed)?),
-            ("libraries", libraries),
-            ("application", application),
-        ];
-        let mut environment = BTreeMap::new();
+        layers.push(("application", application));
         if let Some(path) = &make.plan {
             let mut plan = Tree::new();
             plan.add(PLAN, Entry::Bytes { mode: 0o644, bytes: read_plan(path)? }).map_err(failed)?;

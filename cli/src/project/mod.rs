@@ -8,6 +8,7 @@ mod pick;
 mod programs;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, PackageId};
 use limitless_faas_core::manifest::{Handler, Manifest};
@@ -22,7 +23,7 @@ pub use build::Profile;
 pub use input::{CONTROL, Input, check, text_of};
 pub use metadata::Wishes;
 pub use pick::Target;
-pub use programs::{Programs, play_role};
+pub use programs::{FILE as PROGRAMS_FILE, Programs, VARIABLE as PROGRAMS_VARIABLE, play_role};
 
 /// A cargo workspace as `cargo metadata` tells it.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub struct Function {
     pub program: PathBuf,
     /// What it says of itself.
     pub manifest: Manifest,
+    /// The programs that it serves, where it is this binary and they are what `faas.toml` declares.
+    pub programs: Option<Arc<Programs>>,
 }
 
 impl Function {
@@ -141,7 +144,7 @@ impl Project {
             Profile { release: pick.release, features: &pick.features, quiet: ui.is_quiet(), triple };
         let program = build::build(self, target, &profile).await?;
         let manifest = describe::describe(&program).await?;
-        Ok(manifest.map(|manifest| Function { target: target.clone(), program, manifest }))
+        Ok(manifest.map(|manifest| Function { target: target.clone(), program, manifest, programs: None }))
     }
 
     fn members(&self) -> impl Iterator<Item = &Package> {

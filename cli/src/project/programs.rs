@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use limitless_faas::program::{self, Declared, Program};
 use limitless_faas_core::manifest::Handler;
 use serde::Deserialize;
 
-use super::Wishes;
+use super::{Function, Target, Wishes};
 use crate::args::Global;
 use crate::error::{Context, Error, Result};
 use crate::exit::Exit;
@@ -15,6 +16,9 @@ use crate::suggest;
 
 /// The file's name.
 pub const FILE: &str = "faas.toml";
+
+/// Names the file to the function process in a container, which is started without any word.
+pub const VARIABLE: &str = "LIMITLESS_PROGRAMS";
 
 /// The word that makes this binary the function process of programs. Nobody types it.
 const ROLE: &str = "limitless-serve-programs";
@@ -53,6 +57,15 @@ impl Programs {
         nearest.map(|file| Self::read(&file)).transpose()
     }
 
+    /// The programs of the nearest `faas.toml`, where its folder is no cargo package and it has any.
+    ///
+    /// # Errors
+    /// As [`Programs::here`].
+    pub fn alone(global: &Global) -> Result<Option<Self>> {
+        let found = Self::here(global)?;
+        Ok(found.filter(|found| !found.all.is_empty() && !found.folder().join("Cargo.toml").exists()))
+    }
+
     /// Reads the file.
     ///
     /// # Errors
@@ -73,6 +86,38 @@ impl Programs {
     /// The folder of the file.
     pub fn folder(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The file.
+    pub fn file(&self) -> PathBuf {
+        self.file.clone()
+    }
+
+    /// What the programs are started with.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|program| program.command.as_str())
+    }
+
+    /// The files that they name, those in folders included.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.declared().iter().flat_map(Declared::files).collect();
+        files.sort();
+        files.dedup();
+        files
+    }
+
+    /// This binary, as it serves them.
+    ///
+    /// # Errors
+    /// Where it can't be found.
+    pub fn into_function(self) -> Result<Function> {
+        let program = std::env::current_exe()
+            .map_err(|error| Error::usage("failed to find cargo-faas's own binary").because(error))?;
+        let manifest = program::manifest(self.declared());
+        let package =
+            self.folder().file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let target = Target { name: FILE.to_owned(), package, is_example: false };
+        Ok(Function { target, program, manifest, programs: Some(Arc::new(self)) })
     }
 
     /// The names that are declared.
@@ -129,10 +174,14 @@ pub fn play_role(args: &[std::ffi::OsString]) -> bool {
         return true;
     }
     let mut words = args.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
-    if words.next().is_none_or(|first| first != ROLE) {
-        return false;
-    }
-    let file = words.next().unwrap_or_default();
+    let file = match words.next() {
+        Some(first) if first == ROLE => words.next().unwrap_or_default(),
+        Some(_) => return false,
+        None => match std::env::var(VARIABLE) {
+            Ok(file) => file,
+            Err(_) => return false,
+        },
+    };
     match Programs::read(Path::new(&file)) {
         Ok(programs) => program::serve(programs.declared(), &words.collect::<Vec<_>>()),
         Err(error) => crate::ui::report(&error),

@@ -59,6 +59,11 @@ impl Declared {
         Self { program, folder: folder.to_owned() }
     }
 
+    /// The files that it names, those in folders included, sorted.
+    pub fn files(&self) -> Vec<PathBuf> {
+        folders::declared_files(self)
+    }
+
     /// The handler that stands for it, for as long as the process lives.
     fn into_handler(self) -> &'static HandlerDef {
         let declared: &'static Declared = Box::leak(Box::new(self));
@@ -110,6 +115,14 @@ fn is_json(name: &str) -> bool {
 /// Serves programs as [`serve!`](crate::serve) serves handlers; `arguments` are those that it takes: none, or `describe`.
 pub fn serve(programs: Vec<Declared>, arguments: &[String]) {
     crate::serve::serve_with(handlers(programs), arguments);
+}
+
+/// The folder of DMTCP's programs on this machine.
+///
+/// # Errors
+/// Says that there is none, or that it is too old, and what to do.
+pub fn dmtcp() -> Result<PathBuf, String> {
+    tools::Tools::find().map(|tools| tools.folder().to_owned())
 }
 
 /// What a function process that serves these programs says of itself.

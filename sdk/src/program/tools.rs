@@ -45,6 +45,11 @@ impl Tools {
         }).and_then(Self::of)).clone()
     }
 
+    /// Where its programs are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.bin
+    }
+
     fn of(bin: PathBuf) -> Result<Self, String> {
         let told = std::process::Command::new(bin.join("dmtcp_launch")).arg("--version").output();
         let told =
