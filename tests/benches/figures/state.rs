@@ -1,6 +1,7 @@
 //! A state of 80 MB on its way into memory and into a folder, and one of 1 MB as often as there is a checkpoint.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -132,8 +133,13 @@ pub(super) async fn figures() -> Vec<Figure> {
     let store = FolderStore::new(folder.path().join("store")).unwrap();
     let memory = MemoryStore::new();
     let plain = vec![7_u8; 80_000_000];
-    let (mut into_memory, mut ratios, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut into_memory, mut copied) = (Vec::new(), Vec::new());
+    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
+        // What the machine takes for memory that nobody had before.
+        let started = Instant::now();
+        black_box(plain.clone());
+        copied.push(BYTES / started.elapsed().as_secs_f64());
         into_memory.push(BYTES / save(&memory, WORDS, round).await);
         let started = Instant::now();
         let path = folder.path().join("plain");
@@ -147,9 +153,11 @@ pub(super) async fn figures() -> Vec<Figure> {
         rates.push(BYTES / ours);
     }
     let small = small(&store, folder.path()).await;
-    let (memory, ratio, rate) = (median(into_memory) / 1e9, median(ratios), median(rates) / 1e9);
+    let (memory, copied) = (median(into_memory) / 1e9, median(copied) / 1e9);
+    let (ratio, rate) = (median(ratios), median(rates) / 1e9);
+    let into_memory = format!("{memory:.2} GB/s; copying as much plainly {copied:.2} GB/s");
     vec![
-        Figure::new("80 MB of state into memory", "≥ 1 GB/s", format!("{memory:.2} GB/s"), memory >= 1.0),
+        Figure::new("80 MB of state into memory", "≥ 1 GB/s", into_memory, memory >= 1.0),
         Figure::new(
             "80 MB of state into a folder, of what writing and syncing plainly reaches",
             "≥ 0.5 ×",
