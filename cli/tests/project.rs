@@ -1,12 +1,24 @@
 //! `cargo faas new`, `dev`, `invoke`, `logs` and `gc`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
+use std::path::Path;
 use std::process::Command;
 
 use common::{Ended, Sample, build_folder, faas, workspace};
 use rustix::process::Signal;
 use serde_json::json;
+
+/// The one test of a fresh project, built with what this workspace is built with.
+fn its_test_passes(project: &Path) {
+    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.arg("test").arg("--target-dir").arg(build_folder()).current_dir(project);
+    let tested = Ended::from(cargo.output().unwrap()).expect(0);
+    assert!(tested.stdout.contains("test result: ok. 1 passed"), "{}", tested.stdout);
+}
 
 #[test]
 fn a_new_project_builds_tests_and_runs_as_it_is() {
@@ -19,12 +31,7 @@ fn a_new_project_builds_tests_and_runs_as_it_is() {
     let made = Ended::from(made).expect(0);
     assert!(made.stderr.contains("cargo faas run longest"), "{}", made.stderr);
     let project = folder.path().join("sample-new");
-    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
-
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.arg("test").arg("--target-dir").arg(build_folder()).current_dir(&project);
-    let tested = Ended::from(cargo.output().unwrap()).expect(0);
-    assert!(tested.stdout.contains("test result: ok. 1 passed"), "{}", tested.stdout);
+    its_test_passes(&project);
 
     let mut run = faas();
     run.args(["run", "longest", "--input", r#"{"below": 100}"#]).current_dir(&project);
@@ -44,11 +51,7 @@ fn a_new_workflow_tests_and_runs_as_it_is() {
     };
     new(&["sample-flow", "--template", "workflow", "--handler", "counted"]).expect(0);
     let project = folder.path().join("sample-flow");
-    std::fs::copy(workspace().join("Cargo.lock"), project.join("Cargo.lock")).unwrap();
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.arg("test").arg("--target-dir").arg(build_folder()).current_dir(&project);
-    let tested = Ended::from(cargo.output().unwrap()).expect(0);
-    assert!(tested.stdout.contains("test result: ok. 1 passed"), "{}", tested.stdout);
+    its_test_passes(&project);
 
     let mut run = faas();
     run.args(["run", "counted", "--input", r#"{"text": "A rose is a rose, is a Rose."}"#]);

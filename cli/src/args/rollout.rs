@@ -18,8 +18,8 @@ Examples:
   cargo faas deploy --image registry.example/me/factors:1.2     an image that was pushed before
   cargo faas deploy --plan plan.json          a workflow, with a function for each wrap of its plan
 
-What it asks for stands in faas.toml, or as [package.metadata.faas] in Cargo.toml, or is given here; --env NAME takes
-the table of that name first:
+What it asks for stands in faas.toml, or as [package.metadata.faas] in Cargo.toml, or is given here;
+--env NAME takes the table of that name first:
 
   [deploy]
   image = \"registry.example/me/factors\"

@@ -144,6 +144,14 @@ fn python(program: &Path, tree: &mut Tree, linked: &mut Vec<PathBuf>) -> Result<
         Command::new(program).args(["-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]).output();
     let told = asked.context(Exit::Build, || format!("failed to run {}", program.display()))?;
     let library = PathBuf::from(String::from_utf8_lossy(&told.stdout).trim());
+    if !library.is_dir() {
+        let said = String::from_utf8_lossy(&told.stderr).trim().to_owned();
+        return Err(Error::new(
+            Exit::Build,
+            format!("{} does not say where its library is", program.display()),
+        )
+        .because(std::io::Error::other(said)));
+    }
     let mut open = vec![library];
     while let Some(path) = open.pop() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -152,11 +160,15 @@ fn python(program: &Path, tree: &mut Tree, linked: &mut Vec<PathBuf>) -> Result<
             if path.extension().is_some_and(|extension| extension == "so") {
                 linked.push(path);
             }
-        } else if !LEFT_OUT.contains(&name.as_str())
+        } else if path.is_dir()
+            && !LEFT_OUT.contains(&name.as_str())
             && !name.starts_with("config-")
             && !name.ends_with("-packages")
         {
-            open.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path()));
+            let failed = || format!("failed to read {}", path.display());
+            for entry in fs::read_dir(&path).context(Exit::Build, failed)? {
+                open.push(entry.context(Exit::Build, failed)?.path());
+            }
         }
     }
     Ok(())
