@@ -138,7 +138,7 @@ impl<S> Context<S> {
         // The effect runs outside of the runtime, so that it may bring one of its own.
         let result = effect().map_err(Into::into).inspect_err(|_| steps.give_up(&key))?;
         let bytes = encode(&key, &result)?;
-        runtime.block_on(steps.record(&key, bytes))?;
+        runtime.block_on(steps.record_alone(&key, bytes))?;
         Ok(result)
     }
 

@@ -82,6 +82,15 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// holds other bytes there: it has a second writer.
     fn append(&self, key: &Key, at: u64, bytes: Bytes) -> BoxFuture<'_, Result<u64, StoreError>>;
 
+    /// [`append`](Store::append) on the calling thread, which waits for it: where that takes less time than passing it to another
+    /// thread does, as with a folder of this machine. `None`, and nothing done, where it does not or `append` has to look first.
+    ///
+    /// Not for threads on which others wait.
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+        let _ = (key, at, bytes);
+        None
+    }
+
     /// The names directly below `folder`, sorted; of records, blobs and segments as well as of folders that are not empty.
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 

@@ -160,6 +160,25 @@ async fn no_byte_can_be_altered_added_or_taken_away() {
 }
 
 #[tokio::test]
+async fn an_append_on_the_calling_thread_is_encrypted_as_any_other() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = || Arc::new(FolderStore::new(root.path()).unwrap());
+    let open = || Encrypted::new(folder(), Keys::parse(OLD).unwrap());
+    let (store, segment) = (open(), key("s"));
+    assert_eq!(store.append_here(&segment, 0, &"one".into()).unwrap().unwrap(), 3);
+    assert_eq!(store.append_here(&segment, 3, &"two".into()).unwrap().unwrap(), 6);
+    // Another process has to look where the end is.
+    let other = open();
+    assert!(other.append_here(&segment, 6, &"three".into()).is_none());
+    assert_eq!(other.append(&segment, 6, "three".into()).await.unwrap(), 11);
+    assert_eq!(open().read(&segment).await.unwrap().unwrap(), "onetwothree");
+    let below = folder().read(&segment).await.unwrap().unwrap();
+    assert!(!below.windows(3).any(|window| window == b"two"), "it is not encrypted");
+    // What is no server, and no folder, has nothing to wait for.
+    assert!(encrypted(MemoryStore::new(), OLD).append_here(&segment, 0, &"x".into()).is_none());
+}
+
+#[tokio::test]
 async fn a_torn_append_is_completed_by_its_repetition() {
     let below = MemoryStore::new();
     let reference = MemoryStore::new();

@@ -107,6 +107,22 @@ async fn a_torn_tail_is_completed_by_the_same_append() {
     }
 }
 
+#[tokio::test]
+async fn an_append_on_the_calling_thread_is_the_same_append() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, segment) = (FolderStore::new(root.path()).unwrap(), key("a/segment"));
+    assert_eq!(store.append_here(&segment, 0, &"first ".into()).unwrap().unwrap(), 6);
+    assert_eq!(store.append(&segment, 6, "second ".into()).await.unwrap(), 13);
+    for _ in 0..2 {
+        assert_eq!(store.append_here(&segment, 13, &"third".into()).unwrap().unwrap(), 18);
+    }
+    assert_eq!(store.read(&segment).await.unwrap().unwrap(), "first second third");
+    for (at, bytes) in [(19, "gap"), (13, "other"), (0, "x")] {
+        let refused = store.append_here(&segment, at, &bytes.into()).unwrap().unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Conflict, "{refused}");
+    }
+}
+
 /// The file is kept open between appends: what others do to its name must be seen nevertheless.
 #[tokio::test]
 async fn a_segment_that_others_deleted_is_not_appended_to_out_of_sight() {

@@ -5,9 +5,10 @@ mod group;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,10 @@ use crate::checkpoint::Services;
 use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
 use crate::workflow::Crew;
+
+/// A handler's thread waits for its appends itself as long as they take no longer: passing one to another thread and back takes some
+/// ten microseconds, which is much beside a fast disk's sync and nothing beside a slow one's, where the thread has better things to do.
+const QUICK_US: u64 = 2_000;
 
 /// The steps of one delivery.
 pub(crate) struct Steps {
@@ -52,6 +57,8 @@ pub(crate) struct Steps {
     known: Mutex<Known>,
     /// Results that wait for the append under way.
     queue: Queue,
+    /// Whether the last append took so little time that a handler's own thread makes the next one.
+    is_quick: AtomicBool,
     /// The end of the lease, once the log has begun.
     allowed: watch::Sender<Option<u64>>,
     wraps: Wraps,
@@ -187,6 +194,7 @@ impl Steps {
             vars,
             known: Mutex::default(),
             queue: Queue::default(),
+            is_quick: AtomicBool::new(true),
             allowed: watch::Sender::new(None),
         }
     }
@@ -416,46 +424,69 @@ impl Steps {
     /// [`Code::StoreAway`] where it could not be recorded while the execution was ours: the handler ends, and the execution
     /// goes on from its last checkpoint.
     pub(crate) async fn record(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        let told = self.push(key, value)?;
+        // Steps beside this one come to their results meanwhile, and share the append.
+        yield_once().await;
+        self.begin_to_append(true);
+        outcome(told).await
+    }
+
+    /// [`Steps::record`] where nothing runs beside the step.
+    pub(crate) async fn record_alone(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        let told = self.push(key, value)?;
+        self.begin_to_append(true);
+        outcome(told).await
+    }
+
+    /// [`Steps::record`] from a thread that has more to do, as a workflow's has while its nodes run.
+    pub(crate) async fn record_aside(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
+        let told = self.push(key, value)?;
+        self.begin_to_append(false);
+        outcome(told).await
+    }
+
+    fn push(&self, key: &str, value: Vec<u8>) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
         self.check_open()?;
         let (told, outcome) = oneshot::channel();
-        if self.queue.push(key, value, Some(told)) {
-            self.begin_to_append();
-        }
-        let lost = |_| Failure::new(Code::StoreAway, "recording a step was interrupted");
-        outcome.await.unwrap_or_else(|error| Err(lost(error)))
+        self.queue.push(key, value, Some(told));
+        Ok(outcome)
     }
 
     /// Records a result that is durable elsewhere too, and does not wait for it: without the record it is asked for there again.
     pub(crate) fn record_behind(self: &Arc<Self>, key: &str, value: Vec<u8>) -> Result<(), Failure> {
         self.check_open()?;
-        if self.queue.push(key, value, None) {
-            self.begin_to_append();
-        }
+        self.queue.push(key, value, None);
+        self.begin_to_append(false);
         Ok(())
     }
 
-    /// Appends on this thread as long as the store answers at once, and then on the process's runtime: whoever drops the step's
-    /// future, as a race does, must not leave a record half accounted for.
-    fn begin_to_append(self: &Arc<Self>) {
-        let steps = self.clone();
-        let mut appending = Box::pin(async move { steps.append_all().await });
+    /// Appends on this thread as long as the store answers at once, or this thread `may_wait` for it and that takes little time;
+    /// and then on the process's runtime: whoever drops the step's future, as a race does, must not leave a record half accounted for.
+    fn begin_to_append(self: &Arc<Self>, may_wait: bool) {
+        if !self.queue.begin() {
+            return;
+        }
+        let may_wait = Arc::new(AtomicBool::new(may_wait));
+        let (steps, may) = (self.clone(), may_wait.clone());
+        let mut appending = Box::pin(async move { steps.append_all(&may).await });
         let _process = self.process.enter();
         let mut context = Context::from_waker(Waker::noop());
         if appending.as_mut().poll(&mut context).is_pending() {
+            may_wait.store(false, Ordering::Relaxed);
             self.process.spawn(appending);
         }
     }
 
-    async fn append_all(&self) {
+    async fn append_all(&self, may_wait: &AtomicBool) {
         let appending = Appending(&self.queue);
         while let Some(waiting) = self.queue.take() {
-            self.append_group(waiting).await;
+            self.append_group(waiting, may_wait).await;
         }
         std::mem::forget(appending);
     }
 
     /// Appends these results, together.
-    async fn append_group(&self, waiting: Vec<Waiting>) {
+    async fn append_group(&self, waiting: Vec<Waiting>, may_wait: &AtomicBool) {
         let lease_until_ms = (*self.allowed.borrow()).unwrap_or(0);
         let (sequence, at, epoch) = {
             let known = lock(&self.known);
@@ -468,7 +499,7 @@ impl Steps {
             return;
         }
         let bytes = std::mem::take(&mut group.bytes).into();
-        if let Err(failure) = self.append(epoch, at, bytes, lease_until_ms).await {
+        if let Err(failure) = self.append(epoch, at, bytes, lease_until_ms, may_wait).await {
             return group.tell(|_| Err(failure.clone()));
         }
         // Acknowledged only while the lease lasts: after it a successor may have sealed the segment.
@@ -479,14 +510,33 @@ impl Steps {
         group.tell(|_| Ok(()));
     }
 
-    async fn append(&self, epoch: u64, at: u64, bytes: Bytes, lease_until_ms: u64) -> Result<u64, Failure> {
+    async fn append(
+        &self,
+        epoch: u64,
+        at: u64,
+        bytes: Bytes,
+        lease_until_ms: u64,
+        may_wait: &AtomicBool,
+    ) -> Result<u64, Failure> {
         let log = self.log.as_ref().ok_or_else(no_store)?;
         let name = key::segment(log.id(), epoch, self.nonce);
         let key = Key::new(&name).map_err(|error| Failure::new(Code::NotConfigured, error.to_string()))?;
         let mut wait = Duration::from_millis(5);
         loop {
-            let error = match log.store().append(&key, at, bytes.clone()).await {
-                Ok(length) => return Ok(length),
+            let began_us = self.now_us();
+            let is_here = may_wait.load(Ordering::Relaxed) && self.is_quick.load(Ordering::Relaxed);
+            let here = is_here.then(|| log.store().append_here(&key, at, &bytes)).flatten();
+            let appended = match here {
+                Some(appended) => appended,
+                None => log.store().append(&key, at, bytes.clone()).await,
+            };
+            let error = match appended {
+                Ok(length) => {
+                    // The first append makes the segment, which takes longer than the others will.
+                    let is_quick = at == 0 || self.now_us().saturating_sub(began_us) <= QUICK_US;
+                    self.is_quick.store(is_quick, Ordering::Relaxed);
+                    return Ok(length);
+                }
                 Err(error) => error,
             };
             let is_over = self.now_us() / 1000 >= lease_until_ms;
@@ -530,6 +580,25 @@ impl Known {
     fn fatal(&mut self, failure: Failure) -> Failure {
         self.fatal.get_or_insert(failure).clone()
     }
+}
+
+/// What became of a record, once that is known.
+async fn outcome(told: oneshot::Receiver<Result<(), Failure>>) -> Result<(), Failure> {
+    let lost = |_| Failure::new(Code::StoreAway, "recording a step was interrupted");
+    told.await.unwrap_or_else(|error| Err(lost(error)))
+}
+
+/// Lets whatever runs beside go on until it waits.
+async fn yield_once() {
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whoever appends. Dropped before nothing was left, as with its runtime, it leaves nobody waiting.

@@ -149,7 +149,7 @@ impl Flow {
         if result.is_durable {
             steps.record_behind(&key, bytes)?;
         } else {
-            steps.record(&key, bytes).await?;
+            steps.record_aside(&key, bytes).await?;
         }
         drop(under_way);
         self.recorded.fetch_add(1, Ordering::Relaxed);
@@ -292,7 +292,7 @@ impl Node<'_> {
 
     async fn keep(&self, flow: &Flow, key: &str, bytes: Vec<u8>) -> Result<(), Error> {
         let steps = flow.steps().ok_or_else(|| self.failed("there is nowhere to save its state"))?;
-        steps.record(key, bytes).await?;
+        steps.record_aside(key, bytes).await?;
         flow.recorded.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

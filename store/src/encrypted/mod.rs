@@ -243,6 +243,10 @@ impl Store for Encrypted {
         Box::pin(async move { self.append_frame(&key, at, &bytes).await })
     }
 
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+        self.append_frame_here(key, at, bytes)
+    }
+
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         self.store.children(folder)
     }

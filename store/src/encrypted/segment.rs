@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::{Encrypted, HEAD_LEN, SEAL_LEN, Sealer};
 use crate::{BlobReader, Key, StoreError, StoreErrorKind};
 
@@ -23,6 +25,17 @@ struct End {
     /// Where that is in the store below.
     sealed_at: u64,
     sealer: Sealer,
+}
+
+impl End {
+    /// What is appended for this text: a frame, behind the head where the segment begins.
+    fn sealed(&self, text: &[u8]) -> Result<Bytes, StoreError> {
+        let mut bytes = if self.at == 0 { self.sealer.head.to_bytes().to_vec() } else { Vec::new() };
+        if !text.is_empty() {
+            frame(&self.sealer, self.at, text, &mut bytes)?;
+        }
+        Ok(bytes.into())
+    }
 }
 
 /// The ends of the segments that this process appends to.
@@ -59,17 +72,38 @@ impl Encrypted {
             None if at == 0 => self.beginning(key),
             None => self.find_end(key, at).await?,
         };
-        let mut bytes = if at == 0 { end.sealer.head.to_bytes().to_vec() } else { Vec::new() };
-        if !text.is_empty() {
-            frame(&end.sealer, at, text, &mut bytes)?;
-        }
-        let sealed_at = end.sealed_at + bytes.len() as u64;
-        self.store.append(key, end.sealed_at, bytes.into()).await?;
-        let at = at + text.len() as u64;
+        let bytes = end.sealed(text)?;
+        let sealed_at = self.store.append(key, end.sealed_at, bytes).await?;
+        Ok(self.appended(key, end, text, sealed_at))
+    }
+
+    /// The same on this thread, where the end is known and the store below can.
+    pub(super) fn append_frame_here(
+        &self,
+        key: &Key,
+        at: u64,
+        text: &[u8],
+    ) -> Option<Result<u64, StoreError>> {
+        let end = match self.ends.get(key, at) {
+            Some(end) => end,
+            None if at == 0 => self.beginning(key),
+            None => return None,
+        };
+        let bytes = match end.sealed(text) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        let sealed_at = self.store.append_here(key, end.sealed_at, &bytes)?;
+        Some(sealed_at.map(|sealed_at| self.appended(key, end, text, sealed_at)))
+    }
+
+    /// Remembers the new end; answers the length of its text.
+    fn appended(&self, key: &Key, end: End, text: &[u8], sealed_at: u64) -> u64 {
+        let at = end.at + text.len() as u64;
         if at > 0 {
             self.ends.set(key, End { at, sealed_at, sealer: end.sealer });
         }
-        Ok(at)
+        at
     }
 
     fn beginning(&self, key: &Key) -> End {

@@ -261,6 +261,10 @@ impl Store for FolderStore {
         self.blocking(move |folder| folder.append(&key, at, &bytes))
     }
 
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+        Some(self.folder.append(key, at, bytes))
+    }
+
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         let below = folder.clone();
         self.blocking(move |folder| folder.children(&below))

@@ -49,11 +49,15 @@ struct Grouped {
 }
 
 impl Queue {
-    /// Puts a result behind the others; answers whether whoever did so is to append now, and go on until nothing is left.
-    pub(super) fn push(&self, key: &str, value: Vec<u8>, told: Option<oneshot::Sender<Outcome>>) -> bool {
+    /// Puts a result behind the others.
+    pub(super) fn push(&self, key: &str, value: Vec<u8>, told: Option<oneshot::Sender<Outcome>>) {
+        lock(&self.0).waiting.push_back(Waiting { key: key.to_owned(), value, told });
+    }
+
+    /// Whether whoever asks is to append now, and go on until nothing is left: something waits, and nobody else does.
+    pub(super) fn begin(&self) -> bool {
         let mut queued = lock(&self.0);
-        queued.waiting.push_back(Waiting { key: key.to_owned(), value, told });
-        !std::mem::replace(&mut queued.is_appending, true)
+        !queued.waiting.is_empty() && !std::mem::replace(&mut queued.is_appending, true)
     }
 
     /// Takes what one append is to hold; nothing where nobody appends any more. Those whose step was dropped meanwhile, as a race

@@ -1,6 +1,7 @@
 //! Steps before and behind a checkpoint, and records that share an append: in a store that stops, tears, and forgets to answer.
 
 use std::sync::atomic::AtomicUsize;
+use std::thread::ThreadId;
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_store::{BlobReader, BlobWriter, BoxFuture, Created, MemoryStore, Store, StoreError};
@@ -27,12 +28,25 @@ struct Gated {
     gate: Arc<Semaphore>,
     arrived: Arc<AtomicUsize>,
     fates: Arc<Mutex<Vec<Fate>>>,
+    /// The threads that appended themselves, where they may.
+    here: Option<Arc<Mutex<Vec<ThreadId>>>>,
 }
 
 impl Gated {
     fn new(fates: &[Fate]) -> Self {
         let fates = Arc::new(Mutex::new(fates.iter().rev().copied().collect()));
-        Self { inner: MemoryStore::new(), gate: Arc::new(Semaphore::new(0)), arrived: Arc::default(), fates }
+        Self {
+            inner: MemoryStore::new(),
+            gate: Arc::new(Semaphore::new(0)),
+            arrived: Arc::default(),
+            fates,
+            here: None,
+        }
+    }
+
+    /// A folder rather than a server: whoever appends does so on its own thread.
+    fn near() -> Self {
+        Self { here: Some(Arc::default()), ..Self::new(&[]) }
     }
 
     fn appends(&self) -> usize {
@@ -77,6 +91,16 @@ impl Store for Gated {
     fn append(&self, key: &Key, at: u64, bytes: Bytes) -> BoxFuture<'_, Result<u64, StoreError>> {
         let key = key.clone();
         Box::pin(async move { self.append_as_fated(&key, at, bytes).await })
+    }
+
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+        let here = self.here.as_ref()?;
+        lock(here).push(std::thread::current().id());
+        let mut appending = self.inner.append(key, at, bytes.clone());
+        match appending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(appended) => Some(appended),
+            Poll::Pending => None,
+        }
     }
 
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
@@ -129,6 +153,7 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
         is_closed: AtomicBool::new(false),
         known: Mutex::new(known),
         queue: Queue::default(),
+        is_quick: AtomicBool::new(true),
         crew: Crew::new(Handle::current()),
         allowed: watch::Sender::new(Some(later_ms())),
     })
@@ -196,6 +221,66 @@ fn results_at_hand_share_an_append() {
         let found = found_by_a_successor(&store, Some(steps.length())).await;
         assert_eq!(found[1..], keys);
         assert_eq!(found[0], "first");
+    });
+}
+
+/// Works on a handler's thread, which has a runtime of its own, while this one drives the process's.
+async fn on_a_handlers_thread<T: Send + 'static>(
+    work: impl FnOnce(tokio::runtime::Runtime) -> T + Send + 'static,
+) -> (ThreadId, T) {
+    let (done, worked) = oneshot::channel();
+    std::thread::spawn(|| {
+        let own = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        done.send((std::thread::current().id(), work(own))).ok()
+    });
+    worked.await.unwrap()
+}
+
+#[test]
+fn where_the_store_is_near_a_handlers_thread_appends_itself_and_steps_side_by_side_share_that() {
+    run(async {
+        let store = Gated::near();
+        let steps = steps(&store, 1);
+        let recording = steps.clone();
+        let (handler, ()) = on_a_handlers_thread(move |own| {
+            let record = async |key| recording.record(key, Vec::new()).await.unwrap();
+            own.block_on(async {
+                tokio::join!(record("a"), record("b"), record("c"));
+                record("d").await;
+            });
+            recording.process.block_on(recording.record_alone("e", Vec::new())).unwrap();
+        })
+        .await;
+        assert_eq!(*lock(store.here.as_ref().unwrap()), [handler; 3]);
+        assert_eq!(store.appends(), 0, "on another thread");
+        let found = found_by_a_successor(&store, Some(steps.length())).await;
+        assert_eq!(found, ["a", "b", "c", "d", "e"]);
+    });
+}
+
+#[test]
+fn no_thread_that_others_wait_for_appends_itself_nor_one_whose_last_append_was_slow() {
+    run(async {
+        let store = Gated::near();
+        store.gate.add_permits(2);
+        let steps = steps(&store, 1);
+        let recording = steps.clone();
+        let here = store.here.clone().unwrap();
+        let by_itself = on_a_handlers_thread(move |own| {
+            let mut by_itself = Vec::new();
+            own.block_on(recording.record_aside("node", Vec::new())).unwrap();
+            by_itself.push(lock(&here).len());
+            recording.is_quick.store(false, Ordering::Relaxed);
+            own.block_on(recording.record("slow", Vec::new())).unwrap();
+            by_itself.push(lock(&here).len());
+            recording.is_quick.store(true, Ordering::Relaxed);
+            own.block_on(recording.record("quick", Vec::new())).unwrap();
+            by_itself.push(lock(&here).len());
+            by_itself
+        });
+        assert_eq!(by_itself.await.1, [0, 0, 1]);
+        assert_eq!(store.appends(), 2);
+        assert_eq!(found_by_a_successor(&store, Some(steps.length())).await, ["node", "slow", "quick"]);
     });
 }
 
