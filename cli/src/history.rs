@@ -306,7 +306,7 @@ pub(crate) mod samples {
 
         pub(crate) fn origin() -> Origin {
             let stored = Stored::Json(r#"{"n":360}"#.to_owned());
-            Origin { input: Input { digest: "0".to_owned(), stored }, callback: None }
+            Origin { input: Input { digest: "0".to_owned(), stored }, callback: None, caller: None }
         }
 
         /// The first owner begins with a checkpoint.

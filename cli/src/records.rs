@@ -122,8 +122,8 @@ impl Records {
         let Phase::Suspended { wake: Some(wake), .. } = &execution.phase else { return Ok(false) };
         let log = self.log(&execution.id);
         for event in &wake.events {
-            let data = retried(|| log.event(event)).await;
-            if data.map_err(|failure| self.unreadable(&execution.id, &failure))?.is_some() {
+            let happened = retried(|| log.has_happened(event, now_us() / 1000)).await;
+            if happened.map_err(|failure| self.unreadable(&execution.id, &failure))? {
                 return Ok(true);
             }
         }

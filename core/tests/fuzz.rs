@@ -44,7 +44,11 @@ fn entries() {
 }
 
 fn origin() -> Origin {
-    Origin { input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) }, callback: None }
+    Origin {
+        input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) },
+        callback: None,
+        caller: None,
+    }
 }
 
 fn delivery(call: Call) -> Delivery {

@@ -33,8 +33,11 @@ fn limited() -> Driver {
 }
 
 fn started() -> Entry {
-    let origin =
-        Origin { input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) }, callback: None };
+    let origin = Origin {
+        input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
+        callback: None,
+        caller: None,
+    };
     entry(1, Kind::Started { origin, lease_until_ms: 1, driver: limited(), saved: None })
 }
 

@@ -179,6 +179,7 @@ impl World {
         Origin {
             input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) },
             callback: self.wants_callback.then(|| "http://receiver/".to_owned()),
+            caller: None,
         }
     }
 

@@ -31,7 +31,11 @@ fn id() -> ExecutionId {
 }
 
 fn origin() -> Origin {
-    Origin { input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) }, callback: None }
+    Origin {
+        input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
+        callback: None,
+        caller: None,
+    }
 }
 
 fn entry(writer: Writer, kind: Kind) -> Entry {

@@ -327,6 +327,7 @@ pub(crate) fn origin(has_receiver: bool) -> Origin {
     Origin {
         input: Input { digest: "digest".to_owned(), stored: Stored::Json("{}".to_owned()) },
         callback: has_receiver.then(|| "http://receiver/".to_owned()),
+        caller: None,
     }
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) tells_nodes: bool,
     /// `LIMITLESS_NODES_AT_ONCE`: how many nodes of a workflow compute at once, at most; the others wait for their turn.
     pub(crate) nodes_at_once: usize,
+    /// `LIMITLESS_STAY_MS`: how long a workflow stays where it only waits for nodes in other wraps, before it suspends until one of them has
+    /// ended.
+    pub(crate) stay: Duration,
     /// `PORT`, default 8080.
     pub(crate) port: u16,
     /// Limits and margins; `LIMITLESS_MAX_INVOCATIONS` caps an execution's invocations.
@@ -46,6 +49,8 @@ pub(crate) struct Config {
 /// of-watchdog's default, which applies where nobody says otherwise.
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
 const DEFAULT_PORT: u16 = 8080;
+/// Suspending and coming back costs a hand-over, or a cold start: who has waited for as long pays twice what was needed at most.
+const STAY: Duration = Duration::from_secs(1);
 /// More threads than this gain nothing, and each has a stack.
 pub(crate) const NODES_AT_ONCE: usize = 64;
 
@@ -113,6 +118,8 @@ impl Config {
                 text.parse().ok().filter(|most| *most > 0)
             })?
             .unwrap_or(NODES_AT_ONCE),
+            stay: parsed(&get, "LIMITLESS_STAY_MS", "milliseconds such as 1000", |text| text.parse().ok())?
+                .map_or(STAY, Duration::from_millis),
             watchdog_token: get("LIMITLESS_WATCHDOG_TOKEN"),
             port: parsed(&get, "PORT", "a port number", |text| text.parse().ok())?.unwrap_or(DEFAULT_PORT),
             policy,

@@ -5,7 +5,8 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use limitless_faas_core::invocation::Written;
-use limitless_faas_core::log::{Entry, EntryError, Execution, Kind, Stored, fold};
+use limitless_faas_core::log::{Entry, EntryError, Execution, Kind, Stored, ended_by, fold};
+use limitless_faas_core::pace::Policy;
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 
 use crate::sealed::refuse_sealed;
@@ -180,6 +181,20 @@ impl Log {
         std::str::from_utf8(&bytes).map(|json| Some(json.to_owned())).map_err(text)
     }
 
+    /// Whether an event has happened: it was recorded, or it is [the end of an execution](limitless_faas_core::log::end_of) that has ended, or
+    /// that nobody drives any more at `now_ms`.
+    ///
+    /// # Errors
+    /// As [`Log::entry`].
+    pub async fn has_happened(&self, event: &str, now_ms: u64) -> Result<bool, Failure> {
+        if self.event(event).await?.is_some() {
+            return Ok(true);
+        }
+        let Some(other) = ended_by(event) else { return Ok(false) };
+        let other = Self::new(self.store.clone(), other).execution().await?;
+        Ok(other.is_some_and(|other| other.is_left(now_ms, Policy::default().skew_ms)))
+    }
+
     /// Records that an event happened, with its data as JSON; false where it had happened before, whose data stays.
     ///
     /// The execution goes on once a successor is invoked: record first, and invoke then.
@@ -301,8 +316,11 @@ mod tests {
     }
 
     fn started() -> Entry {
-        let origin =
-            Origin { input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) }, callback: None };
+        let origin = Origin {
+            input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
+            callback: None,
+            caller: None,
+        };
         Entry {
             execution: id(),
             handler: "h".into(),

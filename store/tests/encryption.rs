@@ -219,7 +219,11 @@ async fn keys_rotate_and_what_the_old_one_sealed_stays_readable() {
 
 fn started(execution: &ExecutionId) -> Entry {
     let json = format!("{:?}", String::from_utf8_lossy(SECRET));
-    let origin = Origin { input: Input { digest: "d".into(), stored: Stored::Json(json) }, callback: None };
+    let origin = Origin {
+        input: Input { digest: "d".into(), stored: Stored::Json(json) },
+        callback: None,
+        caller: None,
+    };
     Entry {
         execution: execution.clone(),
         handler: "h".into(),

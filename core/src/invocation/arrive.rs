@@ -61,7 +61,7 @@ impl Invocation {
 
     /// Folds what was read. False where the entry that the predecessor named is not one to begin from, so that the
     /// log has to be read from its start.
-    fn learn(&mut self, entries: &[Entry]) -> Result<bool, Failure> {
+    pub(super) fn learn(&mut self, entries: &[Entry]) -> Result<bool, Failure> {
         let unreadable = |error: crate::log::LogError| Failure::new(Code::UnreadableLog, error.to_string());
         if let Some(log) = &mut self.log {
             for entry in entries {

@@ -72,6 +72,8 @@ pub enum Event {
     },
     /// The process was asked to stop.
     Stopping,
+    /// Somebody else wrote into the log, which may be that the execution is called off.
+    LogMoved,
     /// The handler wants to record a step.
     StepWanted,
     /// The handler saved its state durably, and stopped.

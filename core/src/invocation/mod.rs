@@ -133,6 +133,7 @@ impl Invocation {
             Event::HookPassed => self.hook_passed(now_us, out),
             Event::SaveExpected { cost_us } => self.save_expected(now_us, cost_us, out),
             Event::Stopping => self.stopping(now_us, out),
+            Event::LogMoved => self.log_moved(now_us, out),
             Event::OutputStored(result) => self.output_stored(now_us, result, out),
             Event::Invoked(result) => self.invoked(now_us, result, out),
             Event::Delivered(result) => self.delivered(now_us, result, out),

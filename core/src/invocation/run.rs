@@ -196,9 +196,20 @@ impl Invocation {
     fn peek(&mut self, now_us: u64, out: &mut Vec<Command>) {
         let due_us = self.running.peeked_us + self.delivery.policy.peek_ms.saturating_mul(1000);
         if now_us >= due_us && self.log.is_some() {
-            self.running.peeked_us = now_us;
-            self.running.peeked_from = self.length();
-            out.push(Command::Read { from: self.length(), wait_ms: 0 });
+            self.look_at_log(now_us, out);
+        }
+    }
+
+    fn look_at_log(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        self.running.peeked_us = now_us;
+        self.running.peeked_from = self.length();
+        out.push(Command::Read { from: self.length(), wait_ms: 0 });
+    }
+
+    /// An entry of ours that is in flight finds out by itself.
+    pub(super) fn log_moved(&mut self, now_us: u64, out: &mut Vec<Command>) {
+        if matches!(self.stage, Stage::Running) && self.pending.is_none() {
+            self.look_at_log(now_us, out);
         }
     }
 
@@ -208,14 +219,12 @@ impl Invocation {
         if entries.is_empty() || is_stale {
             return;
         }
-        let Some(log) = &mut self.log else { return };
-        for entry in entries {
-            if let Err(error) = log.apply(entry) {
-                out.push(Command::Abandon);
-                return self.refuse(crate::Code::UnreadableLog, error.to_string(), out);
-            }
+        // What began before our own first entry is not ours.
+        if let Err(failure) = self.learn(entries) {
+            out.push(Command::Abandon);
+            return self.answer(crate::invocation::Answer::Refused(failure), out);
         }
-        if !log.is_owned_by(log.epoch, self.delivery.nonce) {
+        if !self.log.as_ref().is_some_and(|log| log.is_owned_by(log.epoch, self.delivery.nonce)) {
             out.push(Command::Abandon);
             self.explain(out);
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Execution;
+use super::{Caller, Execution};
 use crate::{ExecutionId, Failure, Nonce};
 
 /// A state of at most so many bytes (in its envelope) stands in the log entry itself: one write less to suspend,
@@ -162,6 +162,9 @@ pub struct Origin {
     /// Where the result is to be posted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<String>,
+    /// The workflow that this is a node of, where that runs in another wrap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<Caller>,
 }
 
 /// An input or where it stands.

@@ -8,9 +8,11 @@
 //!   sends the same entry again at a higher number.
 //! - **W3** After an unknown outcome send the same bytes to the same number until it is decided.
 
+mod caller;
 mod entry;
 mod fold;
 
+pub use caller::{Caller, end_of, ended_by};
 pub use entry::{
     Driver, Entry, EntryError, INLINE_LIMIT, Input, Kind, Origin, Output, RESULT_INLINE_LIMIT, Saved, Stored,
     Wake,

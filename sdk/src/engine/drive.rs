@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limitless_faas_core::invocation::{Answer, Command, Delivery, Event, Given, Invocation, Written};
-use limitless_faas_core::log::{Entry, Kind, Stored};
+use limitless_faas_core::invocation::{Answer, Call, Command, Delivery, Event, Given, Invocation, Written};
+use limitless_faas_core::log::{Caller, Entry, Kind, Status, Stored};
 use limitless_faas_core::signature::Resumption;
 use limitless_faas_core::{Code, Failure, key};
 use limitless_faas_store::Log;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::handler::{Run, RunEvent};
-use super::{Engine, Incoming, no_store, state};
+use super::{Asked, Engine, Incoming, no_store, state};
 use crate::engine::{Steps, Wraps};
 use crate::runtime::control::Control;
 
@@ -37,6 +37,8 @@ pub(super) struct Drive {
     verified: state::Verified,
     steps: Arc<Steps>,
     is_stopping: bool,
+    /// Whether the end of the workflow is looked for whose node this is.
+    is_watching: bool,
 }
 
 impl Drive {
@@ -55,6 +57,8 @@ impl Drive {
                 .filter(|placement| placement.workflow == incoming.handler.name),
             tells_nodes: engine.config().tells_nodes,
             nodes_at_once: engine.config().nodes_at_once,
+            stay: engine.config().stay,
+            node: incoming.is_node.then_some(incoming.handler.name),
             outgoing: engine.outgoing.clone(),
             beside: incoming.successor.clone(),
         };
@@ -76,6 +80,7 @@ impl Drive {
             verified,
             steps: Arc::new(steps),
             is_stopping: false,
+            is_watching: false,
         }
     }
 
@@ -86,6 +91,7 @@ impl Drive {
             let mut commands: VecDeque<_> = self.invocation.on(self.engine.world.now_us(), event).into();
             while let Some(command) = commands.pop_front() {
                 if let Command::Answer(answer) = command {
+                    self.tell_caller(&answer).await;
                     return answer;
                 }
                 if let Some(event) = self.perform(command) {
@@ -176,7 +182,12 @@ impl Drive {
                 self.with_run(|run| run.suspend(offer_until_us, may_follow));
             }
             Command::AllowSteps { lease_until_ms } => self.steps.allow(lease_until_ms),
-            Command::Abandon => self.abandon(),
+            Command::Abandon => {
+                if self.invocation.log().is_some_and(|log| log.status() == Status::Cancelled) {
+                    self.steps.call_off();
+                }
+                self.abandon();
+            }
             Command::StoreOutput(json) => self.store_output(json),
             Command::Invoke { entry, wait_ms, within_ms } => self.invoke(entry, wait_ms, within_ms),
             Command::Deliver { to, answer, wait_ms } => self.deliver(to, *answer, wait_ms),
@@ -202,14 +213,15 @@ impl Drive {
     }
 
     fn look(&mut self, events: Vec<String>, wait_ms: u64) {
-        let log = self.log.clone();
+        let (log, world) = (self.log.clone(), self.engine.world.clone());
         self.under_way.spawn(async move {
             pause(wait_ms).await;
             let Some(log) = log else { return Event::Happened(Err(no_store())) };
+            let now_ms = world.now_us() / 1000;
             for event in &events {
-                match log.event(event).await {
-                    Ok(None) => {}
-                    found => return Event::Happened(found.map(|_| true)),
+                match log.has_happened(event, now_ms).await {
+                    Ok(false) => {}
+                    found => return Event::Happened(found),
                 }
             }
             Event::Happened(Ok(false))
@@ -250,7 +262,34 @@ impl Drive {
         }
     }
 
+    /// A node stops once its workflow has ended.
+    fn watch_caller(&mut self, caller: Option<Caller>) {
+        if let (Some(caller), Some(log), false) = (caller, &self.log, self.is_watching) {
+            self.is_watching = true;
+            let pause = Duration::from_millis(self.invocation.delivery().policy.peek_ms);
+            let (log, handler) = (log.clone(), self.incoming.handler.name);
+            let is_first = matches!(self.incoming.asked, Asked::First { .. });
+            self.under_way.spawn(async move {
+                // Whoever calls has not ended.
+                sleep(if is_first { pause } else { Duration::ZERO }).await;
+                super::caller::watch(log, caller, handler, pause).await
+            });
+        }
+    }
+
+    async fn tell_caller(&self, answer: &Answer) {
+        let of_log = self.invocation.log().and_then(|log| log.origin.as_ref());
+        let origin = match &self.invocation.delivery().call {
+            Call::First { origin, .. } => of_log.or(Some(origin)),
+            Call::Resume { .. } => of_log,
+        };
+        if let (Some(caller), Some(log)) = (origin.and_then(|origin| origin.caller.as_ref()), &self.log) {
+            self.engine.tell_caller(&self.incoming, log, caller, answer).await;
+        }
+    }
+
     fn start(&mut self, given: Given) {
+        self.watch_caller(given.origin.caller.clone());
         self.generation += 1;
         let to = self.of_handler.0.clone();
         let run = Run::new(

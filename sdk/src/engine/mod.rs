@@ -3,6 +3,7 @@
 //! The core says *what*; this module does it: reads and creates log entries, runs the handler on a thread of its own,
 //! saves what its hook gives, invokes successors. It knows no platform.
 
+mod caller;
 mod drive;
 mod handler;
 pub(crate) mod pieces;
@@ -22,7 +23,7 @@ use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
-use limitless_faas_core::log::{Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
+use limitless_faas_core::log::{Caller, Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
 use limitless_faas_core::signature::{SecretKeys, Signature};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Log, Settings, Store, open_with_faults};
@@ -33,6 +34,7 @@ use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
 use world::World;
 
+pub(crate) use caller::call_off;
 pub(crate) use drive::note;
 pub(crate) use handler::lock;
 pub(crate) use state::fingerprint;
@@ -109,7 +111,13 @@ fn secret(name: &str) -> Option<String> {
 /// What a call asks.
 pub(crate) enum Asked {
     /// Run the handler on this input, canonical JSON.
-    First { execution: ExecutionId, input: String, is_durable: bool, callback: Option<String> },
+    First {
+        execution: ExecutionId,
+        input: String,
+        is_durable: bool,
+        callback: Option<String>,
+        caller: Option<Caller>,
+    },
     /// Go on with an execution.
     Resume { execution: ExecutionId, entry: Option<u64>, signature: Option<Signature> },
 }
@@ -341,8 +349,12 @@ impl Engine {
             Asked::Resume { execution, entry, .. } => {
                 (execution.clone(), Call::Resume { entry: *entry }, None)
             }
-            Asked::First { execution, input, is_durable, callback } => {
-                let origin = Origin { input: described(execution, nonce, input), callback: callback.clone() };
+            Asked::First { execution, input, is_durable, callback, caller } => {
+                let origin = Origin {
+                    input: described(execution, nonce, input),
+                    callback: callback.clone(),
+                    caller: caller.clone(),
+                };
                 (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(input.clone()))
             }
         };

@@ -15,7 +15,7 @@ use bytes::Bytes;
 #[cfg(feature = "programs")]
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::invocation::{Delivery, Event, Given};
-use limitless_faas_core::log::{Saved, Segment};
+use limitless_faas_core::log::{Caller, Saved, Segment};
 use limitless_faas_core::segment::{TooLarge, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, StoreErrorKind};
@@ -43,6 +43,7 @@ pub(crate) struct Steps {
     #[cfg(feature = "programs")]
     deadline_ms: u64,
     nonce: Nonce,
+    limit_ms: u64,
     /// Until when this invocation may wait for something itself: it needs the rest to go on and to save.
     wait_until_ms: u64,
     to: mpsc::UnboundedSender<RunEvent>,
@@ -54,6 +55,7 @@ pub(crate) struct Steps {
     /// Whether a run goes back to the handler's first statement, since its state is explicit and not a loop's.
     runs_from_the_top: bool,
     is_closed: AtomicBool,
+    is_called_off: AtomicBool,
     known: Mutex<Known>,
     /// Results that wait for the append under way.
     queue: Queue,
@@ -74,6 +76,10 @@ pub(crate) struct Wraps {
     pub(crate) tells_nodes: bool,
     /// How many nodes compute at once, at most.
     pub(crate) nodes_at_once: usize,
+    /// How long the workflow stays where it only waits for nodes in other wraps.
+    pub(crate) stay: Duration,
+    /// The handler that drives the workflow, where this function is a wrap.
+    pub(crate) node: Option<&'static str>,
     pub(crate) outgoing: Outgoing,
     /// This function on its platform; the other wraps stand beside it.
     pub(crate) beside: Successor,
@@ -183,12 +189,14 @@ impl Steps {
             is_async: handler.is_async,
             runs_from_the_top: handler.checkpoints.is_empty(),
             is_closed: AtomicBool::new(false),
+            is_called_off: AtomicBool::new(false),
             log,
             #[cfg(feature = "programs")]
             execution: delivery.execution.clone(),
             #[cfg(feature = "programs")]
             deadline_ms: delivery.deadline_ms,
             nonce: delivery.nonce,
+            limit_ms: delivery.driver.limit_ms,
             wait_until_ms: delivery.deadline_ms.saturating_sub(delivery.driver.limit_ms / 2),
             to,
             vars,
@@ -207,6 +215,35 @@ impl Steps {
     /// The threads on which nodes run.
     pub(crate) fn crew(&self) -> &Arc<Crew> {
         &self.crew
+    }
+
+    /// What a node in another wrap is told of the workflow that calls it now.
+    pub(crate) fn caller(&self) -> Option<Caller> {
+        let wraps = &self.wraps;
+        let stay_ms = u64::try_from(wraps.stay.as_millis()).unwrap_or(u64::MAX);
+        Some(Caller {
+            execution: self.log.as_ref()?.id().clone(),
+            function: wraps.beside.function()?.to_owned(),
+            node: wraps.node.map(str::to_owned),
+            stays_until_ms: (self.now_us() / 1000).saturating_add(stay_ms),
+        })
+    }
+
+    /// When a workflow goes on that left its nodes to themselves and was told of no end, ms since 1970: by then one that was lost before it
+    /// wrote anything is not waited for any more.
+    pub(crate) fn returns_at_ms(&self) -> u64 {
+        const GRACE_MS: u64 = 2000;
+        self.now_us() / 1000 + self.limit_ms + GRACE_MS
+    }
+
+    /// The execution was called off, and so are its nodes in other wraps.
+    pub(super) fn call_off(&self) {
+        self.is_called_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the execution was called off.
+    pub(crate) fn is_called_off(&self) -> bool {
+        self.is_called_off.load(Ordering::Relaxed)
     }
 
     /// The execution's log.

@@ -1,5 +1,6 @@
 //! What a call says to limitless-faas itself, apart from the handler's input.
 
+use limitless_faas_core::log::Caller;
 use limitless_faas_core::signature::{Resumption, Signature};
 use limitless_faas_core::{Code, ExecutionId, Failure};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(crate) struct Control {
     /// The handler that is asked for, where the deployment is a wrap: a function that runs several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
+    /// The workflow that calls it as a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) caller: Option<Caller>,
     /// That who asks to go on has a key of the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<Signature>,

@@ -65,6 +65,7 @@ fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: String, contr
         input,
         is_durable: key.is_some() || callback.is_some() || is_from_queue(headers),
         callback,
+        caller: control.caller,
     }
 }
 

@@ -143,6 +143,7 @@ impl OpenWhisk {
                 // duplicates there. A key or a receiver of its own asks for more.
                 is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
                 callback: control.callback,
+                caller: control.caller,
             },
         };
         Ok(Incoming {

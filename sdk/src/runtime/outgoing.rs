@@ -31,6 +31,29 @@ pub(crate) enum Successor {
     Unavailable(String),
 }
 
+impl Successor {
+    /// The function of this name beside this one.
+    pub(crate) fn beside(&self, name: &str) -> Self {
+        match self.clone() {
+            Self::OpenWhisk { api_host, action, api_key } => {
+                let (namespace, _) = action.rsplit_once('/').unwrap_or_default();
+                Self::OpenWhisk { api_host, action: format!("{namespace}/{name}"), api_key }
+            }
+            Self::OpenFaas { gateway, .. } => Self::OpenFaas { gateway, function: name.to_owned() },
+            unavailable @ Self::Unavailable(_) => unavailable,
+        }
+    }
+
+    /// The name of the function that this is.
+    pub(crate) fn function(&self) -> Option<&str> {
+        match self {
+            Self::OpenWhisk { action, .. } => action.rsplit('/').next(),
+            Self::OpenFaas { function, .. } => Some(function),
+            Self::Unavailable(_) => None,
+        }
+    }
+}
+
 /// The one HTTP client of the process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outgoing {

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::call::{Argument, Arguments, Callable, Returns, input};
 use super::crew::Crew;
+use super::far::Far;
 use super::join::all;
 use super::place::{self, Call, Ended, Started, Stop};
 use super::tell::Told;
@@ -35,7 +36,7 @@ type Value<H> = <<H as Callable>::Returns as Returns>::Value;
 /// Near the deadline it asks the nodes to save and stop; one without a checkpoint is waited for. What they saved is
 /// recorded, the workflow suspends, and goes on from there in another invocation.
 pub struct Flow {
-    session: Session,
+    pub(super) session: Session,
     context: Context<u64>,
     is_detached: bool,
     /// The threads of nodes, and how many nodes compute or have a result that is being recorded.
@@ -47,6 +48,7 @@ pub struct Flow {
     at_once: usize,
     /// Calls of nodes so far.
     started: AtomicU32,
+    pub(super) far: Far,
 }
 
 /// What every workflow does first.
@@ -60,7 +62,8 @@ pub fn enter() -> Flow {
     let turns = Arc::new(Semaphore::new(at_once));
     let crew = steps(&session).map(|steps| steps.crew().clone());
     let started = AtomicU32::new(0);
-    Flow { session, context, is_detached, crew, recorded, turns, at_once, started }
+    let far = Far::default();
+    Flow { session, context, is_detached, crew, recorded, turns, at_once, started, far }
 }
 
 impl Flow {
@@ -175,11 +178,11 @@ impl Flow {
     }
 
     /// How many nodes compute, or have a result that is being recorded.
-    fn under_way(&self) -> usize {
+    pub(super) fn under_way(&self) -> usize {
         self.crew.as_ref().map_or(0, |crew| crew.under_way().load(Ordering::Acquire))
     }
 
-    fn is_suspending(&self) -> bool {
+    pub(super) fn is_suspending(&self) -> bool {
         self.session.flag().load(Ordering::Relaxed) == Request::Suspend as u8
     }
 
@@ -195,7 +198,7 @@ impl Flow {
         }
     }
 
-    fn steps(&self) -> Option<Arc<Steps>> {
+    pub(super) fn steps(&self) -> Option<Arc<Steps>> {
         steps(&self.session)
     }
 }
@@ -223,7 +226,7 @@ impl Drop for UnderWay<'_> {
             crew.under_way().fetch_sub(1, Ordering::AcqRel);
         }
         // All that happens on the workflow's thread: who is to suspend later on looks for itself.
-        if self.0.is_suspending() {
+        if self.0.is_suspending() || self.0.far.is_waited_for() {
             self.0.session.requested().notify_waiters();
         }
     }
@@ -322,6 +325,8 @@ impl Node<'_> {
 }
 
 async fn wait(flow: &Flow, node: &mut Started) -> Option<Ended> {
+    let mut long = pin!(flow.long(node.far.clone()));
+    let mut is_long = None;
     loop {
         let mut requested = pin!(flow.session.requested().notified());
         // What is asked from here on is heard.
@@ -332,9 +337,18 @@ async fn wait(flow: &Flow, node: &mut Started) -> Option<Ended> {
         } else if asked != 0 {
             flow.session.answer();
         }
+        if is_long.is_some() {
+            flow.leave_to_far_nodes();
+        }
         let ended = poll_fn(|waker| {
             if let Poll::Ready(ended) = pin!(&mut node.ended).poll(waker) {
                 return Poll::Ready(Some(ended.ok()));
+            }
+            if is_long.is_none()
+                && let Poll::Ready(long) = long.as_mut().poll(waker)
+            {
+                is_long = Some(long);
+                return Poll::Ready(None);
             }
             requested.as_mut().poll(waker).map(|()| None)
         });
@@ -354,7 +368,9 @@ struct CalledOff<'f> {
 impl Drop for CalledOff<'_> {
     fn drop(&mut self) {
         if !self.has_ended {
-            self.started.stop(if self.flow.is_suspending() { Stop::Suspend } else { Stop::Cancel });
+            let is_called_off = self.flow.steps().is_some_and(|steps| steps.is_called_off());
+            let goes_on = !is_called_off && (self.flow.is_suspending() || self.flow.far.is_left());
+            self.started.stop(if goes_on { Stop::Suspend } else { Stop::Cancel });
         }
     }
 }

@@ -7,6 +7,7 @@
 mod call;
 mod crew;
 mod definition;
+mod far;
 mod flow;
 mod join;
 mod place;

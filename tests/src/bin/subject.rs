@@ -71,6 +71,32 @@ async fn fragile(how: String) -> Result<u64> {
     Ok(broken + n)
 }
 
+/// Two nodes of so many milliseconds side by side, and one that notes their sum.
+#[workflow]
+async fn patient(n: u64, file: String) -> Result<u64> {
+    let (one, other) = try_join!(ticks(n), ticks(n + 1))?;
+    noted(one + other, file).await
+}
+
+/// Appends a line to `file` each millisecond, for ever.
+#[handler]
+fn beats(file: String) -> Result<u64> {
+    let mut beats = 0;
+    #[checkpoint]
+    loop {
+        append(&file, beats)?;
+        std::thread::sleep(Duration::from_millis(1));
+        beats += 1;
+    }
+}
+
+/// Two nodes that go on until they are stopped.
+#[workflow]
+async fn twins(one: String, other: String) -> Result<u64> {
+    let (one, other) = try_join!(beats(one), beats(other))?;
+    Ok(one + other)
+}
+
 /// A node whose result is larger than what a platform carries.
 #[workflow]
 async fn heavy(bytes: usize) -> Result<usize> {
@@ -472,6 +498,9 @@ fn main() {
         breaks,
         ticks,
         fragile,
+        patient,
+        beats,
+        twins,
         heavy,
         blank,
         noted,

@@ -171,6 +171,7 @@ impl History {
                 input: format!(r#"{{"n":{N}}}"#),
                 is_durable: self.is_durable,
                 callback: self.callback.clone(),
+                caller: None,
             }
         };
         let received_us = process.now_us();

@@ -52,6 +52,8 @@ pub(super) enum Ended {
 /// A call under way. Dropped before its end, it is called off.
 pub(super) struct Started {
     pub(super) ended: oneshot::Receiver<Ended>,
+    /// The event that is its end, where it goes on although nobody waits for it.
+    pub(super) far: Option<String>,
     stop: Box<dyn Fn(Stop) + Send>,
 }
 

@@ -83,7 +83,7 @@ impl Runner for Process {
             }
             let _ = worker.send(&Order::Suspend { id });
         };
-        Ok(Started { ended, stop: Box::new(stop) })
+        Ok(Started { ended, far: None, stop: Box::new(stop) })
     }
 }
 

@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use limitless_faas_core::invocation::Written;
-use limitless_faas_core::log::{Entry, Kind, Phase};
-use limitless_faas_core::{Advice, Code, ExecutionId, Failure, Nonce};
+use limitless_faas_core::log::{Caller, Phase, end_of};
+use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
 use limitless_faas_store::Log;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
 
 use super::{Call, Ended, Runner, Started, Stop};
-use crate::engine::{Steps, no_store, now_us};
+use crate::engine::{Steps, call_off, no_store};
 use crate::error::Error;
 use crate::runtime::control::{self, Control};
 
@@ -52,7 +51,8 @@ impl Runner for Remote<'_> {
         let log = self.steps.log().ok_or_else(no_store)?;
         let key = format!("{} {} {}", log.id(), call.name, call.attempt);
         let child = Log::new(log.store().clone(), ExecutionId::derive(call.handler.name, &key));
-        let body = body(&call, key)?;
+        let body = body(&call, key, self.steps.caller())?;
+        let event = end_of(child.id());
         let far = Far { steps: self.steps.clone(), wrap: self.wrap.to_owned(), body, log: child.clone() };
         let handler = call.handler.name;
         let (done, ended) = oneshot::channel();
@@ -78,38 +78,8 @@ impl Runner for Remote<'_> {
                 let _ = off.recv_timeout(CALL_OFF);
             }
         };
-        Ok(Started { ended, stop: Box::new(stop) })
+        Ok(Started { ended, far: Some(event), stop: Box::new(stop) })
     }
-}
-
-/// Writes into the node's log that nobody wants its result; that may be the first thing that stands there.
-async fn call_off(child: &Log, handler: &str) {
-    let by = "the workflow that called it";
-    let nonce = nonce(child);
-    let unknown = |failure: &Failure| failure.code == Code::UnknownExecution;
-    if !child.cancel(by, nonce, now_us()).await.is_err_and(|failure| unknown(&failure)) {
-        return;
-    }
-    let entry = Entry {
-        execution: child.id().clone(),
-        handler: handler.to_owned(),
-        epoch: 0,
-        nonce,
-        at_us: now_us(),
-        kind: Kind::Cancelled { by: by.to_owned() },
-    };
-    if !matches!(child.create(0, &entry).await, Written::New) {
-        // It began at this moment. One that has ended has nothing to call off.
-        let _ = child.cancel(by, nonce, now_us()).await;
-    }
-}
-
-/// The canceller's name in the log; one execution is called off by one workflow.
-fn nonce(child: &Log) -> Nonce {
-    let hash = blake3::hash(format!("cancel {} {}", child.id(), now_us()).as_bytes());
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&hash.as_bytes()[..8]);
-    Nonce::from_random(bytes)
 }
 
 fn tell(done: &Mutex<Option<oneshot::Sender<Ended>>>, ended: Ended) {
@@ -120,12 +90,12 @@ fn tell(done: &Mutex<Option<oneshot::Sender<Ended>>>, ended: Ended) {
 }
 
 /// The node's input, and beside it which handler is meant and which execution.
-fn body(call: &Call, key: String) -> Result<String, Error> {
+fn body(call: &Call, key: String, caller: Option<Caller>) -> Result<String, Error> {
     let unwritable = |error: serde_json::Error| Error::msg(format!("the input is not an object: {error}"));
     let mut fields: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(call.input.get()).map_err(unwritable)?;
     let node = Some(call.handler.name.to_owned());
-    let control = Control { idempotency_key: Some(key), node, ..Control::default() };
+    let control = Control { idempotency_key: Some(key), node, caller, ..Control::default() };
     fields.insert(control::FIELD.to_owned(), to_raw_value(&control).map_err(unwritable)?);
     serde_json::to_string(&fields).map_err(unwritable)
 }

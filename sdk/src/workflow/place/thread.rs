@@ -36,6 +36,6 @@ impl Runner for Thread<'_> {
             drop(runtime.spawn_blocking(run));
         }
         // A node that is called off stops at its next hook too.
-        Ok(Started { ended, stop: Box::new(move |_| stopped.request(Request::Suspend)) })
+        Ok(Started { ended, far: None, stop: Box::new(move |_| stopped.request(Request::Suspend)) })
     }
 }
