@@ -22,6 +22,8 @@ const PORT: u16 = 8080;
 const TRY_EVERY: Duration = Duration::from_millis(5);
 /// How long a container may take until it listens.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the engine may take until it has removed a container.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(30);
 /// Where OpenFaaS's functions find their secrets.
 const SECRETS: &str = "/var/openfaas/secrets";
 
@@ -133,9 +135,24 @@ impl ContainerLaunch {
         }
     }
 
+    /// Returns once it is gone: where two remove the same container, the engine refuses the second at once, while the
+    /// first is still at it.
     fn remove(&self) {
-        // It may be gone already; the keeper looks once more for what is not.
-        drop(said(self.command("rm").args(["--force", &self.name])));
+        let until = Instant::now() + REMOVE_PATIENCE;
+        loop {
+            // It may be gone already; the keeper looks once more for what is not.
+            drop(said(self.command("rm").args(["--force", &self.name])));
+            if !self.is_there() || Instant::now() >= until {
+                return;
+            }
+            std::thread::sleep(TRY_EVERY);
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        let name = format!("name=^{}$", self.name);
+        let listed = said(self.command("ps").args(["--all", "--quiet", "--filter", &name]));
+        listed.is_ok_and(|listed| !listed.is_empty())
     }
 
     fn command(&self, verb: &str) -> Command {
@@ -296,5 +313,23 @@ mod tests {
         let passed = run.get_envs().find(|(name, _)| *name == "LIMITLESS_TEST_WORDS");
         assert_eq!(passed.and_then(|it| it.1), Some("a=b \"c\"\nd".as_ref()));
         assert!(told.contains(r#"type=bind,"source=/a ""b"",c","target=/a ""b"",c""#), "{told}");
+    }
+
+    #[test]
+    fn a_container_that_somebody_else_removes_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let listed = folder.path().join("listed");
+        // As an engine that is removing it already: it refuses, and lists the container twice more.
+        let engine = format!(
+            "#!/bin/sh\ncase $1 in\nps) echo x >> {0}; [ $(wc -l < {0}) -gt 2 ] || echo 1f2e ;;\n*) echo busy >&2; exit 1 ;;\nesac\n",
+            listed.display()
+        );
+        let program = folder.path().join("engine");
+        std::fs::write(&program, engine).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut launch = launch(Habits::OpenWhisk);
+        launch.engine.program = program;
+        assert_eq!(launch.conclude().status, "removed");
+        assert_eq!(std::fs::read_to_string(&listed).unwrap().lines().count(), 3);
     }
 }

@@ -21,9 +21,13 @@ sweep() {
     done
 }
 containers() {
-    left=$("$3" ps --all --quiet --filter "label=$2") || return
-    # shellcheck disable=SC2086 # one word each
-    [ -z "$left" ] || "$3" rm --force $left
+    tries=100
+    # One that somebody else removes is refused, and is there for another moment.
+    while [ "$tries" -gt 0 ] && left=$("$3" ps --all --quiet --filter "label=$2") && [ -n "$left" ]; do
+        # shellcheck disable=SC2086 # one word each
+        "$3" rm --force $left || sleep 0.1
+        tries=$((tries - 1))
+    done
 }
 sweep "$@"
 [ -z "$3" ] || containers "$@"
