@@ -83,13 +83,12 @@ fn run(handlers: &'static [&'static HandlerDef]) -> Result<(), String> {
         .build()
         .map_err(|error| format!("failed to start: {error}"))?;
     let engine = Arc::new(Engine::new(config, handlers));
-    let served = runtime.block_on(async {
+    let turns = engine.turns().clone();
+    let served = turns.drive(runtime, async {
         stop_on_sigterm(engine.clone()).map_err(|error| format!("failed to watch for SIGTERM: {error}"))?;
         http::serve(listener, engine).await.map_err(|error| format!("failed to serve: {error}"))
     });
-    // A handler that was abandoned may still compute; nobody waits for it.
-    runtime.shutdown_background();
-    served
+    served.unwrap_or_else(|| Err("the server ended before it was asked to".to_owned()))
 }
 
 fn stop_on_sigterm(engine: Arc<Engine>) -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! The handler's own thread.
+//! The thread that a handler computes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,7 +121,7 @@ impl Run {
         }
     }
 
-    /// Prepares on the process's runtime, then computes on a thread of its own.
+    /// Prepares on the process's runtime, then computes on a thread that has time for it.
     pub(super) fn start(&self, prepare: impl Future<Output = Result<Prepared, Failure>> + Send + 'static) {
         let run = self.clone();
         let mut prepare = Box::pin(prepare);
@@ -168,7 +168,7 @@ impl Run {
         drop(under_way);
     }
 
-    /// Brings to the store what the handler left here, which goes on meanwhile on a thread of its own.
+    /// Brings to the store what the handler left here, which goes on meanwhile on another thread.
     fn upload(&self, waiting: Waiting, runtime: &tokio::runtime::Handle) {
         let checkpoint = waiting.key().name().to_owned();
         let uploaded = waiting.upload(runtime);

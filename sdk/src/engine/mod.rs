@@ -1,6 +1,6 @@
 //! Performs what [`Invocation`](limitless_faas_core::invocation::Invocation) decides.
 //!
-//! The core says *what*; this module does it: reads and creates log entries, runs the handler on a thread of its own,
+//! The core says *what*; this module does it: reads and creates log entries, runs the handler on a thread that waits for nothing else,
 //! saves what its hook gives, invokes successors. It knows no platform.
 
 mod caller;
@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::handler::HandlerDef;
 use crate::runtime::outgoing::{Outgoing, Successor};
+use crate::runtime::turns::Turns;
 use world::World;
 
 pub(crate) use caller::call_off;
@@ -143,6 +144,7 @@ pub(crate) struct Engine {
     told: OnceLock<Config>,
     handlers: &'static [&'static HandlerDef],
     outgoing: Outgoing,
+    turns: Arc<Turns>,
     world: Arc<dyn World>,
     store: OnceLock<Arc<dyn Store>>,
     /// What successors are signed with, once it was looked up.
@@ -180,12 +182,13 @@ fn fill(bytes: &mut [u8]) {
 
 impl Engine {
     pub(crate) fn new(config: Config, handlers: &'static [&'static HandlerDef]) -> Self {
-        let outgoing = Outgoing::default();
+        let (outgoing, turns) = (Outgoing::default(), Arc::<Turns>::default());
         Self {
             config,
             told: OnceLock::new(),
             handlers,
-            world: Arc::new(world::Real(outgoing.clone())),
+            world: Arc::new(world::Real { outgoing: outgoing.clone(), turns: turns.clone() }),
+            turns,
             outgoing,
             store: OnceLock::new(),
             keys: OnceLock::new(),
@@ -247,6 +250,11 @@ impl Engine {
                 format!("there is no handler `{node}` in this wrap (there is: {names})"),
             )
         })
+    }
+
+    /// The threads that drive the process and compute.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
     }
 
     /// Says that the process shall end: running handlers save and hand over.
@@ -382,7 +390,7 @@ impl Engine {
 }
 
 /// A caller that leaves takes its connection along, not the execution: dropped before its end, the work goes on by itself.
-struct Kept(Option<Pin<Box<dyn Future<Output = Answer>>>>);
+struct Kept(Option<Pin<Box<dyn Future<Output = Answer> + Send>>>);
 
 impl Future for Kept {
     type Output = Answer;
@@ -400,7 +408,7 @@ impl Future for Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         if let Some(work) = self.0.take() {
-            tokio::task::spawn_local(work);
+            tokio::spawn(work);
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::pin::Pin;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::{ExecutionId, Failure};
@@ -15,6 +15,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::runtime::control::Control;
 use crate::runtime::outgoing::{Outgoing, Successor};
+use crate::runtime::turns::{Turns, Work};
 
 /// Something to wait for; its result is put where the waiting side finds it.
 pub(crate) type Waiting<'a> = Pin<&'a mut dyn Future<Output = ()>>;
@@ -28,7 +29,7 @@ pub(crate) trait World: Debug + Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 
     /// Computes on a thread that may take its time.
-    fn spawn(&self, work: Box<dyn FnOnce() + Send>);
+    fn spawn(&self, work: Work);
 
     /// How such a thread waits, with a runtime that is nobody else's. Whatever else was begun on it ends with this.
     ///
@@ -59,11 +60,15 @@ pub(crate) trait Waits {
 }
 
 /// A runtime of a thread's own.
-struct Own(Option<Runtime>);
+struct Own {
+    runtime: Option<Runtime>,
+    turns: Arc<Turns>,
+}
 
 impl Waits for Own {
     fn wait(&mut self, waiting: Waiting<'_>) {
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.runtime {
+            self.turns.pass_on();
             runtime.block_on(waiting);
         }
     }
@@ -71,7 +76,7 @@ impl Waits for Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             // What was left running on threads of this runtime must not hold up what comes next.
             runtime.shutdown_background();
         }
@@ -80,7 +85,10 @@ impl Drop for Own {
 
 /// The world that a process is started in.
 #[derive(Debug, Default)]
-pub(crate) struct Real(pub(crate) Outgoing);
+pub(crate) struct Real {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) turns: Arc<Turns>,
+}
 
 impl World for Real {
     fn now_us(&self) -> u64 {
@@ -91,17 +99,17 @@ impl World for Real {
         super::fill(bytes);
     }
 
-    fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
-        // A thread that is still there from the run before costs a tenth of a new one.
-        drop(tokio::task::spawn_blocking(work));
+    fn spawn(&self, work: Work) {
+        self.turns.compute(work);
     }
 
     fn waits(&self) -> io::Result<Box<dyn Waits>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Box::new(Own(Some(runtime))))
+        Ok(Box::new(Own { runtime: Some(runtime), turns: self.turns.clone() }))
     }
 
     fn wait(&self, process: &Handle, waiting: Waiting<'_>) {
+        self.turns.pass_on();
         process.block_on(waiting);
     }
 
@@ -111,7 +119,7 @@ impl World for Real {
         control: Control,
         within: Duration,
     ) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { self.0.invoke(&successor, &control, within).await })
+        Box::pin(async move { self.outgoing.invoke(&successor, &control, within).await })
     }
 
     fn deliver(
@@ -120,6 +128,6 @@ impl World for Real {
         execution: ExecutionId,
         body: String,
     ) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { self.0.deliver(&to, &execution, body).await })
+        Box::pin(async move { self.outgoing.deliver(&to, &execution, body).await })
     }
 }

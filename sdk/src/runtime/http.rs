@@ -1,11 +1,10 @@
 //! The HTTP server of a function process: one port, either platform.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -45,9 +44,8 @@ pub(crate) fn listen(port: u16) -> io::Result<std::net::TcpListener> {
 pub(crate) async fn serve(listener: std::net::TcpListener, engine: Arc<Engine>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let connections = watch::Sender::new(0);
-    let process = Rc::new(Process { openwhisk: openwhisk::OpenWhisk::default(), engine, connections });
-    let tasks = tokio::task::LocalSet::new();
-    tasks.run_until(accept(listener, process)).await
+    let process = Arc::new(Process { openwhisk: openwhisk::OpenWhisk::default(), engine, connections });
+    accept(listener, process).await
 }
 
 struct Process {
@@ -57,7 +55,7 @@ struct Process {
     connections: watch::Sender<usize>,
 }
 
-async fn accept(listener: TcpListener, process: Rc<Process>) -> io::Result<()> {
+async fn accept(listener: TcpListener, process: Arc<Process>) -> io::Result<()> {
     let (mut stopping, mut connections) = (process.engine.stopping(), process.connections.subscribe());
     // Requests keep coming until the platform has noticed; what matters is that each one gets its answer.
     let idle = process.engine.idle();
@@ -73,20 +71,20 @@ async fn accept(listener: TcpListener, process: Rc<Process>) -> io::Result<()> {
         });
         let Some(accepted) = next.await else { return Ok(()) };
         match accepted {
-            Ok((stream, _)) => drop(tokio::task::spawn_local(connection(stream, process.clone()))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, process.clone()))),
             // Out of file descriptors, most likely: some are given back when a connection ends.
             Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, process: Rc<Process>) {
+async fn connection(stream: TcpStream, process: Arc<Process>) {
     // Answers are small and go out at once; Nagle's algorithm would hold them back for nothing.
     let _ = stream.set_nodelay(true);
-    let asked = Rc::new(Cell::new(false));
+    let asked = Arc::new(AtomicBool::new(false));
     let (serving, asks) = (process.clone(), asked.clone());
     let service = service_fn(move |request| {
-        if !asks.replace(true) {
+        if !asks.swap(true, Ordering::Relaxed) {
             serving.connections.send_modify(|open| *open += 1);
         }
         answer(request, serving.clone())
@@ -101,19 +99,23 @@ async fn connection(stream: TcpStream, process: Rc<Process>) {
         let polled = connection.as_mut().poll(cx);
         is_stopping = is_stopping || stop.as_mut().poll(cx).is_ready();
         // A connection that has asked gets its answer and ends; a new one may still ask once.
-        if polled.is_pending() && is_stopping && asked.get() && !std::mem::replace(&mut is_ending, true) {
+        if polled.is_pending()
+            && is_stopping
+            && asked.load(Ordering::Relaxed)
+            && !std::mem::replace(&mut is_ending, true)
+        {
             connection.as_mut().graceful_shutdown();
             return connection.as_mut().poll(cx);
         }
         polled
     })
     .await;
-    if asked.get() {
+    if asked.load(Ordering::Relaxed) {
         process.connections.send_modify(|open| *open -= 1);
     }
 }
 
-async fn answer(request: Request<Body>, process: Rc<Process>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Body>, process: Arc<Process>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(route(request, &process).await)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`openwhisk`] and [`openfaas`] turn a request into a [`Call`](limitless_faas_core::invocation::Call) and an
 //! [`Answer`](limitless_faas_core::invocation::Answer) into a response; [`outgoing`] invokes successors and posts
-//! results. Everything between is the [engine](crate::engine)'s and knows no platform.
+//! results; [`turns`] are the threads that all this runs on. Everything between is the [engine](crate::engine)'s and knows no platform.
 
 pub(crate) mod control;
 mod couchdb;
@@ -14,6 +14,7 @@ pub(crate) mod input;
 pub(crate) mod openfaas;
 pub(crate) mod openwhisk;
 pub(crate) mod outgoing;
+pub(crate) mod turns;
 
 pub(crate) use duration::parse_go_duration;
 

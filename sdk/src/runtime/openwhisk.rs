@@ -1,9 +1,8 @@
 //! `OpenWhisk`'s action interface: `/init` once per container, `/run` once per activation.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,7 +16,7 @@ use super::control::Control;
 use super::http;
 use super::input::{self, Fields};
 use super::outgoing::Successor;
-use crate::engine::{Asked, Engine, Incoming, Reply, Vars, now_us};
+use crate::engine::{Asked, Engine, Incoming, Reply, Vars, lock, now_us};
 
 /// Ends an activation's logs, on both streams.
 const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
@@ -25,7 +24,7 @@ const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
 /// What `/init` said.
 #[derive(Debug, Default)]
 pub(crate) struct OpenWhisk {
-    env: RefCell<Arc<BTreeMap<String, String>>>,
+    env: Mutex<Arc<BTreeMap<String, String>>>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +82,7 @@ impl OpenWhisk {
                 if let Err(failure) = engine.configure(&env) {
                     return http::json(StatusCode::BAD_REQUEST, &json!({ "error": failure.to_string() }));
                 }
-                Arc::make_mut(&mut self.env.borrow_mut()).extend(env);
+                Arc::make_mut(&mut lock(&self.env)).extend(env);
                 http::json(StatusCode::OK, &json!({ "ok": true, "handlers": engine.handler_names() }))
             }
             Err(error) => {
@@ -170,7 +169,7 @@ impl OpenWhisk {
             ("__OW_DEADLINE", plain(&run.deadline.to_string())),
             ("__OW_API_KEY", run.api_key.unwrap_or_default()),
         ];
-        Vars::new(of_run.into(), self.env.borrow().clone())
+        Vars::new(of_run.into(), lock(&self.env).clone())
     }
 }
 
