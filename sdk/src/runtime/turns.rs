@@ -38,7 +38,7 @@ struct Seat {
 }
 
 /// The thread that takes the seat next.
-#[derive(Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Next {
     #[default]
     Nobody,
@@ -81,10 +81,10 @@ impl Turns {
     /// The thread that computes is about to wait for the runtime, which is to be driven at once.
     pub(crate) fn pass_on(&self) {
         let mut seat = lock(&self.seat);
-        if let Some(until) = &mut seat.vacant_until {
-            *until = Instant::now();
-            self.changed.notify_one();
-        }
+        let Some(until) = &mut seat.vacant_until else { return };
+        *until = Instant::now();
+        drop(seat);
+        self.changed.notify_one();
     }
 
     fn begin(self: Arc<Self>, runtime: &Runtime, run: fn(&Arc<Self>, &Runtime)) {
@@ -121,7 +121,10 @@ impl Turns {
     fn leave(self: &Arc<Self>, runtime: &Runtime) {
         let mut seat = lock(&self.seat);
         seat.vacant_until = Some(Instant::now() + PATIENCE);
-        match seat.next {
+        let next = seat.next;
+        // Whoever is woken wants it.
+        drop(seat);
+        match next {
             Next::Nobody => self.clone().begin(runtime, |turns, runtime| {
                 if turns.stands_by() {
                     turns.take_turns(runtime);
