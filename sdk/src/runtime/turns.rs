@@ -65,7 +65,7 @@ impl Turns {
         let runtime = self.runtime.get_or_init(|| runtime);
         let (ended, end) = mpsc::channel();
         runtime.spawn(async move { ended.send(serving.await) });
-        self.clone().begin(runtime, |turns, runtime| turns.take_turns(runtime));
+        self.clone().begin(runtime, Self::take_turns);
         end.recv().ok()
     }
 
