@@ -231,7 +231,7 @@ mod tests {
                 let computing: Vec<_> = (0..8)
                     .map(|_| {
                         let (turns, all) = (turns.clone(), all.clone());
-                        tokio::spawn(async move { done(&turns, move || drop(all.wait())).await })
+                        tokio::spawn(async move { done(&turns, move || all.wait().is_leader()).await })
                     })
                     .collect();
                 for computing in computing {
