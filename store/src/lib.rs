@@ -94,4 +94,4 @@ pub use pieces::Pieces;
 pub use probe::probe;
 pub use sealed::KEY_VARIABLE;
 pub use settings::{SETTINGS, Settings};
-pub use store::{BoxFuture, Created, RECORD_LIMIT_BYTES, Store};
+pub use store::{Behind, BoxFuture, Created, RECORD_LIMIT_BYTES, Store};

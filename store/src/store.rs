@@ -26,6 +26,16 @@ pub enum Created {
     Exists,
 }
 
+/// What whoever reads a segment may find behind the bytes that were appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// The segment's end.
+    Nothing,
+    /// Zeros, which were never appended. What is appended says itself where it ends, and a reader tells it from what a loss of power
+    /// left of an append that was not acknowledged.
+    Zeros,
+}
+
 /// A place that keeps bytes under keys, with the guarantees the execution log stands on.
 ///
 /// - [`create`](Store::create) is linearizable: of any number of racing writers exactly one gets [`Created::New`].
@@ -85,9 +95,18 @@ pub trait Store: Send + Sync + Debug + 'static {
     /// [`append`](Store::append) on the calling thread, which waits for it: where that takes less time than passing it to another
     /// thread does, as with a folder of this machine. `None`, and nothing done, where it does not or `append` has to look first.
     ///
+    /// With [`Behind::Zeros`] the store may make room for what comes next, which spares a file system from growing the file each
+    /// time.
+    ///
     /// Not for threads on which others wait.
-    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
-        let _ = (key, at, bytes);
+    fn append_here(
+        &self,
+        key: &Key,
+        at: u64,
+        bytes: &Bytes,
+        behind: Behind,
+    ) -> Option<Result<u64, StoreError>> {
+        let _ = (key, at, bytes, behind);
         None
     }
 

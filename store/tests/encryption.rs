@@ -12,8 +12,8 @@ use limitless_faas_core::log::{Driver, Entry, Input, Kind, Origin, Stored};
 use limitless_faas_core::{Code, ExecutionId, Nonce};
 use limitless_faas_store::conformance::{Extent, check_all};
 use limitless_faas_store::{
-    Created, ENCRYPTED_RECORD_LIMIT_BYTES, Encrypted, Faulty, FolderStore, Key, Keys, Log, MemoryStore,
-    Pieces, Settings, Store, StoreErrorKind, open_with,
+    Behind, Created, ENCRYPTED_RECORD_LIMIT_BYTES, Encrypted, Faulty, FolderStore, Key, Keys, Log,
+    MemoryStore, Pieces, Settings, Store, StoreErrorKind, open_with,
 };
 
 const OLD: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -165,17 +165,19 @@ async fn an_append_on_the_calling_thread_is_encrypted_as_any_other() {
     let folder = || Arc::new(FolderStore::new(root.path()).unwrap());
     let open = || Encrypted::new(folder(), Keys::parse(OLD).unwrap());
     let (store, segment) = (open(), key("s"));
-    assert_eq!(store.append_here(&segment, 0, &"one".into()).unwrap().unwrap(), 3);
-    assert_eq!(store.append_here(&segment, 3, &"two".into()).unwrap().unwrap(), 6);
+    assert_eq!(store.append_here(&segment, 0, &"one".into(), Behind::Nothing).unwrap().unwrap(), 3);
+    assert_eq!(store.append_here(&segment, 3, &"two".into(), Behind::Nothing).unwrap().unwrap(), 6);
     // Another process has to look where the end is.
     let other = open();
-    assert!(other.append_here(&segment, 6, &"three".into()).is_none());
+    assert!(other.append_here(&segment, 6, &"three".into(), Behind::Nothing).is_none());
     assert_eq!(other.append(&segment, 6, "three".into()).await.unwrap(), 11);
     assert_eq!(open().read(&segment).await.unwrap().unwrap(), "onetwothree");
     let below = folder().read(&segment).await.unwrap().unwrap();
     assert!(!below.windows(3).any(|window| window == b"two"), "it is not encrypted");
     // What is no server, and no folder, has nothing to wait for.
-    assert!(encrypted(MemoryStore::new(), OLD).append_here(&segment, 0, &"x".into()).is_none());
+    assert!(
+        encrypted(MemoryStore::new(), OLD).append_here(&segment, 0, &"x".into(), Behind::Nothing).is_none()
+    );
 }
 
 #[tokio::test]

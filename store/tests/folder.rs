@@ -6,7 +6,8 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use limitless_faas_store::{Created, FolderStore, Key, Store, StoreErrorKind};
+use bytes::Bytes;
+use limitless_faas_store::{Behind, Created, FolderStore, Key, Store, StoreErrorKind};
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -111,16 +112,52 @@ async fn a_torn_tail_is_completed_by_the_same_append() {
 async fn an_append_on_the_calling_thread_is_the_same_append() {
     let root = tempfile::tempdir().unwrap();
     let (store, segment) = (FolderStore::new(root.path()).unwrap(), key("a/segment"));
-    assert_eq!(store.append_here(&segment, 0, &"first ".into()).unwrap().unwrap(), 6);
+    assert_eq!(store.append_here(&segment, 0, &"first ".into(), Behind::Nothing).unwrap().unwrap(), 6);
     assert_eq!(store.append(&segment, 6, "second ".into()).await.unwrap(), 13);
     for _ in 0..2 {
-        assert_eq!(store.append_here(&segment, 13, &"third".into()).unwrap().unwrap(), 18);
+        assert_eq!(store.append_here(&segment, 13, &"third".into(), Behind::Nothing).unwrap().unwrap(), 18);
     }
     assert_eq!(store.read(&segment).await.unwrap().unwrap(), "first second third");
     for (at, bytes) in [(19, "gap"), (13, "other"), (0, "x")] {
-        let refused = store.append_here(&segment, at, &bytes.into()).unwrap().unwrap_err();
+        let refused = store.append_here(&segment, at, &bytes.into(), Behind::Nothing).unwrap().unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Conflict, "{refused}");
     }
+}
+
+#[tokio::test]
+async fn behind_what_was_appended_there_may_be_zeros_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let open = || FolderStore::new(root.path()).unwrap();
+    let (store, segment) = (open(), key("a/segment"));
+    let mut expected = Vec::new();
+    for number in 0..2_000_u32 {
+        // Each ends with zeros of its own.
+        let record = Bytes::from(format!("{number}\0\0"));
+        let at = expected.len() as u64;
+        expected.extend_from_slice(&record);
+        for _ in 0..=number % 2 {
+            let len = store.append_here(&segment, at, &record, Behind::Zeros).unwrap().unwrap();
+            assert_eq!(len, expected.len() as u64);
+        }
+    }
+    let end = expected.len() as u64;
+    for (what, at, bytes) in
+        [("a gap", end + 1, "x"), ("other bytes", 0, "x"), ("one in between", end - 3, "8")]
+    {
+        let refused = store.append(&segment, at, bytes.into()).await.unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Conflict, "{what}: {refused}");
+    }
+    // Another process goes on with what it left, and so does an append that makes no room.
+    assert_eq!(open().append(&segment, end, "last".into()).await.unwrap(), end + 4);
+    expected.extend_from_slice(b"last");
+    let read = store.read(&segment).await.unwrap().unwrap();
+    let (there, behind) = read.split_at(expected.len());
+    assert_eq!(there, expected);
+    assert!(behind.iter().all(|byte| *byte == 0));
+    assert!(read.len() < 2 * expected.len() + 4096, "{} bytes for {}", read.len(), expected.len());
+    // And who kept it open notices.
+    let refused = store.append_here(&segment, end, &"mine".into(), Behind::Zeros).unwrap().unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Conflict, "{refused}");
 }
 
 /// The file is kept open between appends: what others do to its name must be seen nevertheless.

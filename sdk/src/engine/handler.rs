@@ -152,6 +152,7 @@ impl Run {
             return;
         }
         let _told = ToldOnPanic(&self);
+        let _over = Over(&self);
         let saving = Saving::new(self.clone(), self.header(epoch), self.inner.log.clone(), runtime.clone());
         let session = self.session(state, saving, steps.clone());
         let outcome = match RawValue::from_string(input) {
@@ -361,6 +362,15 @@ impl Drop for ToldOnPanic<'_> {
             let failure = Failure::new(Code::StoreAway, "the run ended without an outcome");
             self.0.tell(Event::Finished(Finished::Unable { failure, steps: 0 }), None);
         }
+    }
+}
+
+/// Nobody is asked any more once the run is over. Run and session know each other: neither would ever be freed.
+struct Over<'a>(&'a Run);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.inner.wanted).0 = None;
     }
 }
 

@@ -18,7 +18,7 @@ use limitless_faas_core::invocation::{Delivery, Event, Given};
 use limitless_faas_core::log::{Caller, Saved, Segment};
 use limitless_faas_core::segment::{TooLarge, decode};
 use limitless_faas_core::{Code, Failure, Nonce, key};
-use limitless_faas_store::{Key, Log, StoreErrorKind};
+use limitless_faas_store::{Behind, Key, Log, StoreErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -329,7 +329,9 @@ impl Steps {
     /// How long a lost owner's segment is. From here on nothing that it may still append counts.
     pub(super) async fn measure(&self, segment: &Segment) -> Result<u64, Failure> {
         let log = self.log.as_ref().ok_or_else(no_store)?;
-        Ok(read_segment(log, segment).await?.map_or(0, |bytes| bytes.len() as u64))
+        let bytes = read_segment(log, segment).await?.unwrap_or_default();
+        // Behind the last record that is whole there may be room that the store made for more.
+        Ok(decode(&bytes, u64::MAX).last().map_or(0, |last| last.end))
     }
 
     /// Prepares for a run that begins where `given` says.
@@ -562,7 +564,7 @@ impl Steps {
         loop {
             let began_us = self.now_us();
             let is_here = may_wait.load(Ordering::Relaxed) && self.is_quick.load(Ordering::Relaxed);
-            let here = is_here.then(|| log.store().append_here(&key, at, &bytes)).flatten();
+            let here = is_here.then(|| log.store().append_here(&key, at, &bytes, Behind::Zeros)).flatten();
             let appended = match here {
                 Some(appended) => appended,
                 None => log.store().append(&key, at, bytes.clone()).await,

@@ -23,7 +23,8 @@ use self::keys::{KeyPair, SEAL_LEN};
 use self::segment::Ends;
 use crate::sealed::{HEAD_LEN, Head, KEY_VARIABLE, KeyId};
 use crate::{
-    BlobReader, BlobWriter, BoxFuture, Created, Key, RECORD_LIMIT_BYTES, Store, StoreError, StoreErrorKind,
+    Behind, BlobReader, BlobWriter, BoxFuture, Created, Key, RECORD_LIMIT_BYTES, Store, StoreError,
+    StoreErrorKind,
 };
 
 /// How much is sealed at a time.
@@ -243,7 +244,8 @@ impl Store for Encrypted {
         Box::pin(async move { self.append_frame(&key, at, &bytes).await })
     }
 
-    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+    /// A frame that was altered is told from one that was torn by where the segment ends.
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes, _: Behind) -> Option<Result<u64, StoreError>> {
         self.append_frame_here(key, at, bytes)
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::{Encrypted, HEAD_LEN, SEAL_LEN, Sealer};
-use crate::{BlobReader, Key, StoreError, StoreErrorKind};
+use crate::{Behind, BlobReader, Key, StoreError, StoreErrorKind};
 
 /// So many segments' ends are remembered; a process appends to one at a time.
 const REMEMBERED: usize = 64;
@@ -93,7 +93,7 @@ impl Encrypted {
             Ok(bytes) => bytes,
             Err(error) => return Some(Err(error)),
         };
-        let sealed_at = self.store.append_here(key, end.sealed_at, &bytes)?;
+        let sealed_at = self.store.append_here(key, end.sealed_at, &bytes, Behind::Nothing)?;
         Some(sealed_at.map(|sealed_at| self.appended(key, end, text, sealed_at)))
     }
 

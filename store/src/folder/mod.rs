@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use crate::store::refuse_large_record;
-use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError};
+use crate::{Behind, BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError};
 use blob::{FolderReader, FolderWriter};
 use directories::Directories;
 use segments::Segments;
@@ -258,11 +258,17 @@ impl Store for FolderStore {
 
     fn append(&self, key: &Key, at: u64, bytes: Bytes) -> BoxFuture<'_, Result<u64, StoreError>> {
         let key = key.clone();
-        self.blocking(move |folder| folder.append(&key, at, &bytes))
+        self.blocking(move |folder| folder.append(&key, at, &bytes, Behind::Nothing))
     }
 
-    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
-        Some(self.folder.append(key, at, bytes))
+    fn append_here(
+        &self,
+        key: &Key,
+        at: u64,
+        bytes: &Bytes,
+        behind: Behind,
+    ) -> Option<Result<u64, StoreError>> {
+        Some(self.folder.append(key, at, bytes, behind))
     }
 
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {

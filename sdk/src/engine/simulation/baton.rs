@@ -76,7 +76,8 @@ pub(super) fn spawn(process: Arc<Process>, work: Box<dyn FnOnce() + Send>) {
     let baton =
         Arc::new(Baton { turn: Mutex::new(Turn::Simulation), passed: Condvar::new(), woken: Notify::new() });
     let (theirs, runtime) = (baton.clone(), Handle::current());
-    std::thread::spawn(move || {
+    let threads = process.shared.threads.clone();
+    let thread = std::thread::spawn(move || {
         let _entered = runtime.enter();
         if theirs.until(|turn| turn != Turn::Simulation) == Turn::Thread {
             HERE.set(Some((theirs.clone(), process)));
@@ -86,6 +87,7 @@ pub(super) fn spawn(process: Arc<Process>, work: Box<dyn FnOnce() + Send>) {
         }
         theirs.end();
     });
+    lock(&threads).push(thread);
     tokio::spawn(async move {
         let baton = EndsIt(baton);
         while baton.0.give() {

@@ -61,15 +61,24 @@ impl Case {
     pub(super) fn run(self) -> Report {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        LocalSet::new().block_on(&runtime, async {
+        let (mut report, world, threads) = LocalSet::new().block_on(&runtime, async {
             let (calls, taken) = mpsc::unbounded_channel();
             let shared = Shared::new(self.seed, self.faults, self.kill_at, calls);
+            let (world, threads) = (Arc::downgrade(&shared), shared.threads.clone());
             let history = Arc::new(History::new(self, shared));
             let platform = spawn_local(history.clone().platform(taken));
             history.see_through().await;
             platform.abort();
-            history.report().await
-        })
+            (history.report().await, world, threads)
+        });
+        drop(runtime);
+        for thread in lock(&threads).drain(..) {
+            thread.join().unwrap();
+        }
+        if world.strong_count() > 0 {
+            report.violations.push("processes that are gone are still in memory".to_owned());
+        }
+        report
     }
 }
 

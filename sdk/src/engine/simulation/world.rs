@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -103,6 +104,8 @@ pub(super) struct Shared {
     calls: mpsc::UnboundedSender<Call>,
     /// What the receiver was sent.
     pub(super) delivered: Mutex<Vec<String>>,
+    /// The threads of handlers.
+    pub(super) threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
 impl Shared {
@@ -126,6 +129,7 @@ impl Shared {
             met: Mutex::default(),
             calls,
             delivered: Mutex::default(),
+            threads: Arc::default(),
         })
     }
 

@@ -93,7 +93,7 @@ impl Store for Gated {
         Box::pin(async move { self.append_as_fated(&key, at, bytes).await })
     }
 
-    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes) -> Option<Result<u64, StoreError>> {
+    fn append_here(&self, key: &Key, at: u64, bytes: &Bytes, _: Behind) -> Option<Result<u64, StoreError>> {
         let here = self.here.as_ref()?;
         lock(here).push(std::thread::current().id());
         let mut appending = self.inner.append(key, at, bytes.clone());
