@@ -243,6 +243,18 @@ fn what_does_not_build_or_is_no_function_says_so() {
 }
 
 #[test]
+fn a_mistyped_input_or_store_is_told_before_a_build() {
+    let sample = Sample::with_main("mistyped", "fn main() { does_not_build }");
+    let input = sample.run(&["run", "sum", "--input", "{"]).expect(2);
+    assert!(input.stderr.contains("JSON") && !input.stderr.contains("does_not_build"), "{}", input.stderr);
+    for store in ["nowhere", "files:/store", "file:", "file://host/store"] {
+        let ended = sample.run(&["run", "sum", "--input", "{}", "--store", store]);
+        assert!(ended.code != 0 && ended.stderr.contains("store"), "{store}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("does_not_build"), "{store}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_handler_is_found_in_a_workspace() {
     let state = tempfile::tempdir().unwrap();
     let mut command = faas();

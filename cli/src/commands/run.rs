@@ -27,8 +27,11 @@ use crate::suggest;
 use crate::units;
 
 pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
-    // A mistyped input is told before a build that takes a minute.
+    // A mistyped input or store is told before a build that takes a minute.
     let input = Input::read(&args.input)?;
+    if let Some(url) = &args.target.store {
+        Records::open(&State::store_url(&session.global, Some(url))?)?;
+    }
     let pick = args.pick.for_store(args.target.store.as_deref());
     let (mut serving, state) = serving(session, &args.handler, &pick).await?;
     check(&serving.handler, &input)?;
