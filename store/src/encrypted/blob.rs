@@ -108,7 +108,8 @@ impl ValueReader {
         self.below.seek(SeekFrom::Start(HEAD_LEN as u64 + number * SEALED_CHUNK_BYTES))?;
         self.sealed.clear();
         self.below.by_ref().take(SEALED_CHUNK_BYTES).read_to_end(&mut self.sealed)?;
-        self.chunk = self.opener.open(number, number == self.last, &self.sealed)?;
+        self.chunk.clear();
+        self.opener.open(number, number == self.last, &self.sealed, &mut self.chunk)?;
         self.current = Some(number);
         Ok(())
     }

@@ -3,16 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305, XNonce};
 use limitless_faas_core::signature::{BadKey, SecretKeys};
 
 use super::KeyId;
 use crate::{Settings, StoreError, StoreErrorKind};
 
 pub(super) const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
 /// What sealing adds to a text: the nonce in front and the tag behind.
-pub(super) const SEAL_LEN: usize = NONCE_LEN + 16;
+pub(super) const SEAL_LEN: usize = NONCE_LEN + TAG_LEN;
 
 /// The keys of an [`Encrypted`](super::Encrypted) store: the first seals, all of them open.
 ///
@@ -94,18 +95,30 @@ impl KeyPair {
             .update(text)
             .finalize_xof()
             .fill(&mut nonce);
-        let sealed = self.cipher.encrypt(&XNonce::from(nonce), Payload { msg: text, aad: bound });
-        let sealed = sealed
-            .map_err(|_| StoreError::new(StoreErrorKind::TooLarge, "a value is too large to be encrypted"))?;
+        out.reserve(SEAL_LEN + text.len());
         out.extend_from_slice(&nonce);
-        out.extend_from_slice(&sealed);
+        let begin = out.len();
+        out.extend_from_slice(text);
+        let text = out[begin..].as_mut().into();
+        let tag = self.cipher.encrypt_inout_detached(&XNonce::from(nonce), bound, text);
+        let tag = tag
+            .map_err(|_| StoreError::new(StoreErrorKind::TooLarge, "a value is too large to be encrypted"))?;
+        out.extend_from_slice(&tag);
         Ok(())
     }
 
-    /// What was sealed, unless a byte of it or of what it is bound to is another.
-    pub(super) fn open(&self, bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    /// Appends what was sealed to `out`, unless a byte of it or of what it is bound to is another.
+    pub(super) fn open(&self, bound: &[u8], sealed: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
-        self.cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: bound }).ok()
+        let (sealed, tag) = sealed.split_last_chunk::<TAG_LEN>()?;
+        let begin = out.len();
+        out.extend_from_slice(sealed);
+        let text = out[begin..].as_mut().into();
+        let opened = self.cipher.decrypt_inout_detached(&XNonce::from(*nonce), bound, text, &Tag::from(*tag));
+        if opened.is_err() {
+            out.truncate(begin);
+        }
+        opened.ok()
     }
 
     /// Eight bytes that only who has the key can make of `bytes`.

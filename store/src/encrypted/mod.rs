@@ -156,8 +156,8 @@ impl Sealer {
         self.key.seal(&self.bound(place, is_last), text, out)
     }
 
-    fn open(&self, place: u64, is_last: bool, sealed: &[u8]) -> Result<Vec<u8>, StoreError> {
-        self.key.open(&self.bound(place, is_last), sealed).ok_or_else(|| self.damaged(place))
+    fn open(&self, place: u64, is_last: bool, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.key.open(&self.bound(place, is_last), sealed, out).ok_or_else(|| self.damaged(place))
     }
 
     fn damaged(&self, place: u64) -> StoreError {
@@ -189,7 +189,7 @@ impl Sealer {
         let last = chunks.len().checked_sub(1).ok_or_else(|| self.damaged(0))?;
         let mut text = Vec::with_capacity(sealed.len());
         for (place, chunk) in chunks.into_iter().enumerate() {
-            text.extend(self.open(place as u64, place == last, chunk)?);
+            self.open(place as u64, place == last, chunk, &mut text)?;
         }
         Ok(text)
     }

@@ -147,7 +147,7 @@ pub(super) fn open(opener: &Sealer, sealed: &[u8]) -> Result<Vec<u8>, StoreError
     loop {
         let at = frames.at;
         let Some(frame) = frames.next_frame()? else { return Ok(text) };
-        text.extend(opener.open(at, false, frame)?);
+        opener.open(at, false, frame, &mut text)?;
     }
 }
 
