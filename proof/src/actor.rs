@@ -9,7 +9,7 @@ use limitless_faas_core::log::{Driver, Entry, Kind, Saved, Wake};
 
 use crate::guard::Guard;
 use crate::model::Protocol;
-use crate::world::{World, away, clock_ms, id, nonce, policy};
+use crate::world::{TICK_MS, World, away, clock_ms, id, nonce, policy};
 
 /// A delivery under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,8 @@ enum At {
     Computing,
     /// It needs an event to go on.
     BeforeEvent,
+    /// It sleeps, and goes on when that is over.
+    BeforeSleep,
     BeforeStep,
     /// The effect ran and the append was sent and is durable; the owner does not know yet.
     Appended,
@@ -204,13 +206,17 @@ impl World {
         let after_event = if protocol.bounds.has_no_step { At::AfterStep(NOBODY) } else { At::BeforeStep };
         match handler.at {
             At::Computing if protocol.bounds.has_wait => handler.at = At::BeforeEvent,
+            At::Computing if protocol.bounds.has_sleep => handler.at = At::BeforeSleep,
+            At::BeforeSleep if self.sleeps_until_ms.is_none_or(|until_ms| clock_us / 1000 < until_ms) => {
+                self.sleep(protocol, at, clock_us / 1000);
+            }
             At::BeforeEvent if !self.has_happened => {
                 let steps = handler.steps as u64;
                 let wake = Wake { events: vec!["word".to_owned()], ..Wake::default() };
                 self.actors[at].handler = None;
                 self.tell(protocol, at, Event::Waiting { wake, steps });
             }
-            At::Computing | At::BeforeEvent => handler.at = after_event,
+            At::Computing | At::BeforeEvent | At::BeforeSleep => handler.at = after_event,
             At::BeforeStep if handler.recorded.is_some() => {
                 handler.at = handler.recorded.map_or(At::BeforeStep, At::AfterStep);
             }
@@ -230,6 +236,14 @@ impl World {
                 self.tell(protocol, at, Event::Finished(Finished::Returned(result)));
             }
         }
+    }
+
+    /// The handler leaves until its sleep is over. When that is was recorded where it was met first.
+    fn sleep(&mut self, protocol: &Protocol, at: usize, clock_ms: u64) {
+        let until_ms = *self.sleeps_until_ms.get_or_insert(clock_ms + 2 * TICK_MS);
+        let Some(handler) = self.actors[at].handler.take() else { return };
+        let wake = Wake { at_ms: Some(until_ms), ..Wake::default() };
+        self.tell(protocol, at, Event::Waiting { wake, steps: handler.steps as u64 });
     }
 
     /// The durable answer of an append has arrived.
@@ -257,7 +271,7 @@ impl World {
         let state = match handler.at {
             At::AfterStep(by) => by.to_string(),
             At::BeforeStep => "before".to_owned(),
-            At::Computing | At::BeforeEvent | At::Appended => "computing".to_owned(),
+            At::Computing | At::BeforeEvent | At::BeforeSleep | At::Appended => "computing".to_owned(),
         };
         let saved = Saved {
             checkpoint: state.clone(),
@@ -275,7 +289,8 @@ impl World {
             Some(Command::Create { .. }) => self.create(protocol, at, fate),
             Some(Command::Read { from, .. }) => {
                 let from = usize::try_from(*from).unwrap_or(usize::MAX);
-                let entries = self.log.iter().skip(from).cloned().collect();
+                let entries =
+                    self.log.iter().skip(from).cloned().map(|entry| as_read(protocol, entry)).collect();
                 self.done(protocol, at, Event::Read(Ok(entries)));
             }
             Some(Command::Measure { segment, .. }) => {
@@ -373,6 +388,16 @@ impl World {
             self.strays.push((number, *entry));
         }
     }
+}
+
+/// The entry, in which nobody sees a sleep where that guard is gone.
+fn as_read(protocol: &Protocol, mut entry: Entry) -> Entry {
+    if let Kind::Suspended { wake, .. } = &mut entry.kind
+        && protocol.lacks(Guard::SleepUntilDue)
+    {
+        *wake = None;
+    }
+    entry
 }
 
 fn leaves_the_process(command: &Command) -> bool {

@@ -32,6 +32,8 @@ pub enum Guard {
     DeliverLater,
     /// A checkpoint is verified before it is claimed from.
     VerifyBeforeClaiming,
+    /// Nobody goes on from a sleep before its end.
+    SleepUntilDue,
     /// Whoever makes an event happen records it, and invokes then.
     RecordBeforeWaking,
     /// Whoever leaves to wait for an event writes this, and looks for the event then.

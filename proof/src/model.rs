@@ -38,6 +38,8 @@ pub struct Bounds {
     pub damages: u8,
     /// Whether the handler waits for an event, which somebody makes happen at some time.
     pub has_wait: bool,
+    /// Whether the handler sleeps, for two ticks.
+    pub has_sleep: bool,
     /// Whether it is tried from every state that the execution can still come to its end.
     pub tries_endings: bool,
 }
@@ -83,6 +85,8 @@ pub enum Step {
     Damage,
     /// Who makes the event happen goes on: records it, or invokes.
     Happen,
+    /// A trigger finds an execution that sleeps, at the right time or not, and invokes it.
+    Wake,
     /// Time passes.
     Tick,
 }
@@ -198,6 +202,10 @@ impl Protocol {
                 world.damage();
             }
             Step::Happen => world.happen(self),
+            Step::Wake => {
+                world.spent.wakings += 1;
+                world.arrive(self, Call::Resume { entry: None }, false);
+            }
             Step::Tick => world.now += 1,
         }
     }
@@ -221,12 +229,16 @@ impl Model for Protocol {
         if world.spent.cancels < self.bounds.cancels {
             steps.push(Step::Cancel);
         }
-        // Damage comes to what lies still: whoever read a checkpoint before has it.
-        if world.spent.damages < self.bounds.damages && world.actors.is_empty() && world.can_be_damaged() {
+        // Damage comes to what lies still: whoever read a checkpoint before has it, also where the claim is still on its way.
+        let lies_still = world.actors.is_empty() && world.strays.is_empty();
+        if world.spent.damages < self.bounds.damages && lies_still && world.can_be_damaged() {
             steps.push(Step::Damage);
         }
         if self.bounds.has_wait && world.waker != Waker::Done {
             steps.push(Step::Happen);
+        }
+        if world.spent.deliveries < self.bounds.deliveries && world.can_be_woken(self) {
+            steps.push(Step::Wake);
         }
         if world.now <= self.bounds.ticks {
             steps.push(Step::Tick);
@@ -256,6 +268,7 @@ impl Model for Protocol {
             Property::always("nobody is failed who could go on", |_, world| {
                 holds(world, Broken::NoFalseFailure)
             }),
+            Property::always("a sleep lasts until its end", |_, world| holds(world, Broken::SleptOut)),
             Property::always("without faults it ends by itself", |_, world| {
                 holds(world, Broken::EndsByItself)
             }),

@@ -35,6 +35,8 @@ pub enum Broken {
     NextNumberOnly,
     /// An execution that could have gone on was failed.
     NoFalseFailure,
+    /// A sleep was over before its end, by the clock of whoever woke.
+    SleptOut,
     /// Without faults the execution stopped short of its end.
     EndsByItself,
 }
@@ -49,6 +51,8 @@ pub struct Spent {
     pub(crate) recoveries: u8,
     pub(crate) cancels: u8,
     pub(crate) damages: u8,
+    /// Triggers that woke an execution, or tried to.
+    pub(crate) wakings: u8,
     /// Deliveries that could do nothing, as when a process was given no time before its deadline.
     pub(crate) refusals: u8,
 }
@@ -90,6 +94,8 @@ pub struct World {
     pub(crate) acknowledged: BTreeSet<(u64, Nonce, usize)>,
     /// Values of acknowledged steps: there is one step.
     pub(crate) effects: BTreeSet<u8>,
+    /// When the handler's sleep ends: recorded when it was first met, as a step is.
+    pub(crate) sleeps_until_ms: Option<u64>,
     /// Numbers of entries whose checkpoint is damaged.
     pub(crate) damaged: BTreeSet<u64>,
     pub(crate) waker: Waker,
@@ -129,6 +135,7 @@ impl World {
             is_delivered: false,
             acknowledged: BTreeSet::new(),
             effects: BTreeSet::new(),
+            sleeps_until_ms: None,
             damaged: BTreeSet::new(),
             waker: Waker::Idle,
             has_happened: false,
@@ -201,6 +208,11 @@ impl World {
             Phase::Owned(owner) if clock_ms(self.now) < owner.lease_until_ms => {
                 self.break_promise(Broken::LeaseHeld);
             }
+            Phase::Suspended { wake: Some(wake), .. }
+                if wake.events.is_empty() && !wake.is_due(clock_ms(self.now)) =>
+            {
+                self.break_promise(Broken::SleptOut);
+            }
             _ => {}
         }
     }
@@ -216,8 +228,11 @@ impl World {
     }
 
     pub(crate) fn damage(&mut self) {
-        let newest = self.folded().and_then(|log| self.newest_whole(&log));
-        self.damaged.extend(newest);
+        let Some(log) = self.folded() else { return };
+        let newest = self.newest_whole(&log);
+        let Some((_, damaged)) = log.saved.iter().find(|(number, _)| Some(*number) == newest) else { return };
+        // A checkpoint is known by its content here: what is the same is damaged together.
+        self.damaged.extend(log.saved.iter().filter(|(_, saved)| saved == damaged).map(|(number, _)| number));
     }
 
     /// Whether this is the content of a damaged checkpoint.
@@ -237,6 +252,24 @@ impl World {
             self.arrive(protocol, Call::Resume { entry: None }, false);
         }
         self.check_left(protocol);
+    }
+
+    /// Whether the execution sleeps and a trigger may look after it: too early too, but once for nothing.
+    pub(crate) fn can_be_woken(&self, protocol: &Protocol) -> bool {
+        let sleeps = self.folded().and_then(|log| match log.phase {
+            Phase::Suspended { wake, .. } => wake.and_then(|wake| wake.at_ms),
+            _ => None,
+        });
+        protocol.bounds.has_sleep
+            && self.actors.is_empty()
+            && sleeps.is_some_and(|until_ms| clock_ms(self.now) >= until_ms || self.spent.wakings == 0)
+    }
+
+    /// Whether a trigger is still to come.
+    fn sleeps(&self) -> bool {
+        self.folded().is_some_and(
+            |log| matches!(&log.phase, Phase::Suspended { wake: Some(wake), .. } if wake.at_ms.is_some()),
+        )
     }
 
     /// Whether somebody has still to make an event happen.
@@ -297,7 +330,7 @@ impl World {
     /// Whether the execution was left behind: nobody has anything to do, and it has not ended.
     fn check_left(&mut self, protocol: &Protocol) {
         let is_over = self.status().is_none_or(Status::is_terminal);
-        let is_left = self.actors.is_empty() && !self.is_awaited(protocol);
+        let is_left = self.actors.is_empty() && !self.is_awaited(protocol) && !self.sleeps();
         if is_left && self.spent.is_calm() && !is_over {
             self.break_promise(Broken::EndsByItself);
         }
@@ -320,7 +353,7 @@ impl World {
 fn is_fault(protocol: &Protocol, answer: &Answer) -> bool {
     let Answer::Refused(failure) = answer else { return false };
     let is_early = matches!(failure.code, Code::AlreadyClaimed | Code::UnknownExecution);
-    !(protocol.bounds.has_wait && is_early)
+    !((protocol.bounds.has_wait || protocol.bounds.has_sleep) && is_early)
 }
 
 pub(crate) fn origin(has_receiver: bool) -> Origin {

@@ -34,6 +34,8 @@ const LEASE_HELD: &str = "a live lease is respected";
 const NEXT_NUMBER: &str = "entries are written one after the other";
 const NO_FALSE_FAILURE: &str = "nobody is failed who could go on";
 const ENDS_BY_ITSELF: &str = "without faults it ends by itself";
+const WHOLE_CHECKPOINT: &str = "nobody goes on from a damaged checkpoint";
+const SLEPT_OUT: &str = "a sleep lasts until its end";
 const CAN_END: &str = "it can always come to its end";
 
 #[test]
@@ -86,6 +88,24 @@ fn an_event_is_awaited() {
     holds(&Bounds { crashes: 1, recoveries: 1, tries_endings: true, ..bounds });
 }
 
+#[test]
+fn a_sleep_is_slept_out() {
+    let bounds = Bounds { deliveries: 3, ticks: 4, has_sleep: true, ..Bounds::default() };
+    holds(&Bounds { tries_endings: true, ..bounds.clone() });
+    holds(&Bounds { duplicates: 1, ticks: 3, ..bounds.clone() });
+    holds(&Bounds { crashes: 1, recoveries: 1, tries_endings: true, ..bounds });
+}
+
+/// A checkpoint lies still where the successor's invocation is lost.
+fn damaged() -> Bounds {
+    Bounds { deliveries: 2, ticks: 4, losses: 1, recoveries: 1, damages: 1, ..Bounds::default() }
+}
+
+#[test]
+fn a_checkpoint_is_damaged() {
+    holds(&Bounds { has_intervals: true, ..damaged() });
+}
+
 /// Who claims late has read the log before the last checkpoint came.
 fn late() -> Bounds {
     Bounds {
@@ -104,6 +124,9 @@ fn no_guard_of_checkpoints_and_events_can_be_taken_away() {
     let awaited = Bounds { deliveries: 2, ticks: 1, has_wait: true, ..Bounds::default() };
     breaks(Guard::RecordBeforeWaking, ENDS_BY_ITSELF, awaited.clone());
     breaks(Guard::LookAfterWriting, ENDS_BY_ITSELF, awaited);
+    breaks(Guard::VerifyBeforeClaiming, WHOLE_CHECKPOINT, damaged());
+    let sleeps = Bounds { deliveries: 2, ticks: 1, has_sleep: true, ..Bounds::default() };
+    breaks(Guard::SleepUntilDue, SLEPT_OUT, sleeps);
 }
 
 #[test]
