@@ -1,5 +1,6 @@
 //! What the function process sends: the successor's invocation, and results to their receivers.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use limitless_faas_core::{Code, ExecutionId, Failure};
@@ -54,10 +55,17 @@ impl Successor {
     }
 }
 
-/// The one HTTP client of the process.
-#[derive(Clone, Debug, Default)]
+/// The one HTTP client of the process, made when there is something to send: reading the certificates that are trusted takes longer
+/// than a whole short call.
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    client: reqwest::Client,
+    client: Arc<LazyLock<reqwest::Client>>,
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self { client: Arc::new(LazyLock::new(reqwest::Client::default)) }
+    }
 }
 
 pub(super) const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
