@@ -236,6 +236,11 @@ impl Steps {
         self.now_us() / 1000 + self.limit_ms + GRACE_MS
     }
 
+    /// Whether another invocation drove the execution before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        lock(&self.known).epoch > 1
+    }
+
     /// The execution was called off, and so are its nodes in other wraps.
     pub(super) fn call_off(&self) {
         self.is_called_off.store(true, Ordering::Relaxed);

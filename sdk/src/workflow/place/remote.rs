@@ -112,6 +112,13 @@ impl Far {
     /// Calls until there is an end.
     async fn wait(&self) -> Ended {
         let (mut pause, mut silent) = (AGAIN.0, 0);
+        // One that ended while the workflow was away is not called: on a slow platform the workflow would leave again before the answer,
+        // be woken by the same end, and so for ever.
+        if self.steps.is_resumed()
+            && let Ok(Some(ended)) = self.logged().await
+        {
+            return ended;
+        }
         loop {
             match self.call().await {
                 Ok(Some(ended)) => return ended,
