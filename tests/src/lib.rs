@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
-use limitless_faas_core::log::{Entry, Execution};
+use limitless_faas_core::log::{Applied, Entry, Execution, LogError};
 use limitless_faas_core::manifest::Manifest;
 use limitless_faas_core::placement::Model;
 use limitless_faas_local::{Config, Image, Platform};
@@ -40,6 +40,22 @@ impl Default for Setting {
 
 /// Any error, as a test wants it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How many ends of this log count: one, whatever happened.
+///
+/// # Errors
+/// Where the entries are no log.
+pub fn ends(entries: &[Entry]) -> std::result::Result<usize, LogError> {
+    let Some((first, rest)) = entries.split_first() else { return Ok(0) };
+    let mut execution = Execution::begin(first)?;
+    let mut ends = usize::from(execution.status().is_terminal());
+    for entry in rest {
+        let was_over = execution.status().is_terminal();
+        let is_counted = execution.apply(entry)? == Applied::Counted;
+        ends += usize::from(is_counted && !was_over && execution.status().is_terminal());
+    }
+    Ok(ends)
+}
 
 impl Stage {
     /// Starts a platform and deploys `program` as the action `name`.

@@ -11,9 +11,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use limitless_faas_core::log::{Applied, Entry, Execution, Phase, Stored};
+use limitless_faas_core::log::{Execution, Phase, Stored};
 use limitless_faas_local::Config;
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_tests::{Setting, Stage, ends};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -29,19 +29,6 @@ fn expected(n: u64) -> String {
     (0..n).fold(0, |sum: u64, i| sum + i * i).to_string()
 }
 
-/// How many ends of this log count.
-fn ends(entries: &[Entry]) -> usize {
-    let Some((first, rest)) = entries.split_first() else { return 0 };
-    let mut execution = Execution::begin(first).unwrap();
-    let mut ends = usize::from(execution.status().is_terminal());
-    for entry in rest {
-        let was_over = execution.status().is_terminal();
-        let is_counted = execution.apply(entry).unwrap() == Applied::Counted;
-        ends += usize::from(is_counted && !was_over && execution.status().is_terminal());
-    }
-    ends
-}
-
 async fn seen_through(
     handler: &str,
     seed: u64,
@@ -55,7 +42,7 @@ async fn seen_through(
         .see_through(handler, &input(&stage), &format!("seed-{seed}"), PATIENCE)
         .await
         .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-    assert_eq!(ends(&entries), 1, "seed {seed}: {entries:#?}");
+    assert_eq!(ends(&entries).unwrap(), 1, "seed {seed}: {entries:#?}");
     (stage, folded)
 }
 

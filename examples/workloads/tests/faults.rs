@@ -14,10 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use limitless_faas_core::log::{Applied, Entry, Execution, Phase, Stored};
+use limitless_faas_core::log::{Execution, Phase, Stored};
 use limitless_faas_core::placement::Model;
 use limitless_faas_local::{Config, EventKind};
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_tests::{Setting, Stage, ends};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::TryRecvError;
@@ -53,19 +53,6 @@ async fn outcome(stage: &Stage, execution: &Execution, what: &str) -> (String, O
     (json.replace(&stage.folder.path().display().to_string(), ""), file)
 }
 
-/// How many ends of this log count.
-fn ends(entries: &[Entry]) -> usize {
-    let (first, rest) = entries.split_first().unwrap();
-    let mut execution = Execution::begin(first).unwrap();
-    let mut ends = usize::from(execution.status().is_terminal());
-    for entry in rest {
-        let was_over = execution.status().is_terminal();
-        let is_counted = execution.apply(entry).unwrap() == Applied::Counted;
-        ends += usize::from(is_counted && !was_over && execution.status().is_terminal());
-    }
-    ends
-}
-
 fn is_misfortune(event: &EventKind) -> bool {
     matches!(
         event,
@@ -92,7 +79,7 @@ async fn ran(at: usize, model: Model, seed: Option<u64>) -> ((String, Option<Vec
         .see_through(workflow, input, "k", PATIENCE)
         .await
         .unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_eq!(ends(&entries), 1, "{what}: {entries:#?}");
+    assert_eq!(ends(&entries).unwrap(), 1, "{what}: {entries:#?}");
     let outcome = outcome(&stage, &execution, &what).await;
     let mut met = 0;
     loop {

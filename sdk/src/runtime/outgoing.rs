@@ -33,8 +33,11 @@ pub(crate) enum Successor {
 }
 
 impl Successor {
-    /// The function of this name beside this one.
+    /// The function of this name beside this one. A name that is none could lead anywhere: there is no such function.
     pub(crate) fn beside(&self, name: &str) -> Self {
+        if !is_name(name) {
+            return Self::Unavailable(format!("{name:?} is no function's name"));
+        }
         match self.clone() {
             Self::OpenWhisk { api_host, action, api_key } => {
                 let (namespace, _) = action.rsplit_once('/').unwrap_or_default();
@@ -81,19 +84,25 @@ impl Outgoing {
         control: &Control,
         within: Duration,
     ) -> Result<(), Failure> {
-        let request = match successor {
-            Successor::OpenWhisk { api_host, action, api_key } => {
-                let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
-                let url = format!("{}?blocking=false&result=false", action_url(api_host, action)?);
-                self.client.post(url).basic_auth(user, Some(password))
-            }
-            Successor::OpenFaas { gateway, function } => {
-                self.client.post(format!("{}/async-function/{function}", gateway.trim_end_matches('/')))
-            }
-            Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
-        };
+        let request = self.post(successor, false)?;
         let sent = request.timeout(within).header("content-type", "application/json");
         accepted(sent.body(control.to_body().to_string()).send().await)
+    }
+
+    /// A call of this function, which its platform queues unless the caller `waits` for its answer.
+    fn post(&self, to: &Successor, waits: bool) -> Result<reqwest::RequestBuilder, Failure> {
+        match to {
+            Successor::OpenWhisk { api_host, action, api_key } => {
+                let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
+                let url = format!("{}?blocking={waits}&result={waits}", action_url(api_host, action)?);
+                Ok(self.client.post(url).basic_auth(user, Some(password)))
+            }
+            Successor::OpenFaas { gateway, function } => {
+                let way = if waits { "function" } else { "async-function" };
+                Ok(self.client.post(format!("{}/{way}/{function}", gateway.trim_end_matches('/'))))
+            }
+            Successor::Unavailable(why) => Err(Failure::new(Code::NotConfigured, why.clone())),
+        }
     }
 
     /// Calls a node's handler in another wrap, the function `wrap` beside this one, and waits for what it answers. A wrap
@@ -107,19 +116,7 @@ impl Outgoing {
         wrap: &str,
         body: String,
     ) -> Result<Box<RawValue>, Failure> {
-        let request = match beside {
-            Successor::OpenWhisk { api_host, action, api_key } => {
-                let (user, password) = api_key.split_once(':').unwrap_or((api_key, ""));
-                let (namespace, _) = action.rsplit_once('/').unwrap_or_default();
-                let action = action_url(api_host, &format!("{namespace}/{wrap}"))?;
-                let url = format!("{action}?blocking=true&result=true");
-                self.client.post(url).basic_auth(user, Some(password))
-            }
-            Successor::OpenFaas { gateway, .. } => {
-                self.client.post(format!("{}/function/{wrap}", gateway.trim_end_matches('/')))
-            }
-            Successor::Unavailable(why) => return Err(Failure::new(Code::NotConfigured, why.clone())),
-        };
+        let request = self.post(&beside.beside(wrap), true)?;
         let sent = request.header("content-type", "application/json").body(body).send().await;
         let response =
             sent.map_err(|error| Failure::new(Code::SuccessorRefused, full_message(&error.without_url())))?;
@@ -159,6 +156,12 @@ impl Outgoing {
             .body(body);
         accepted(sent.send().await)
     }
+}
+
+/// Whether both platforms take this for the name of a function, and no URL takes it for anything else.
+fn is_name(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    name.starts_with(is_word) && name.chars().all(|c| is_word(c) || "-.@ ".contains(c))
 }
 
 fn action_url(api_host: &str, action: &str) -> Result<String, Failure> {
@@ -213,5 +216,16 @@ mod tests {
         assert_eq!(url, "http://127.0.0.1:3233/api/v1/namespaces/guest/actions/pkg/factors");
         assert!(action_url("host", "/guest/f").unwrap().starts_with("https://host/api"));
         assert_eq!(action_url("host", "nonsense").unwrap_err().code, Code::NotConfigured);
+    }
+
+    #[test]
+    fn a_function_beside_this_one_is_one_of_its_namespace() {
+        let (api_host, api_key) = ("http://h".to_owned(), "u:k".to_owned());
+        let this = Successor::OpenWhisk { api_host, action: "/guest/pkg/report".to_owned(), api_key };
+        let Successor::OpenWhisk { action, .. } = this.beside("report-w2") else { panic!("{this:?}") };
+        assert_eq!(action, "/guest/pkg/report-w2");
+        for name in ["", ".", "..", "../other/f", "a/b", "a?b", "a#b", "%2e%2e", "a\nb", "\t..", "ü"] {
+            assert!(matches!(this.beside(name), Successor::Unavailable(_)), "{name:?}");
+        }
     }
 }
