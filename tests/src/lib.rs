@@ -14,6 +14,7 @@ use limitless_faas_core::placement::Model;
 use limitless_faas_local::{Config, Image, Platform};
 use limitless_faas_store::{Log, Store};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 /// A local platform with one action, and a folder store of its own.
 pub struct Stage {
@@ -167,10 +168,11 @@ impl Stage {
     }
 
     /// Starts an execution under this key and sees to it that it ends, as a waiting client does: where nothing moves for a
-    /// while it asks again, whatever was lost.
+    /// while it asks again, whatever was lost. On a busy machine what moves nothing may only be slow, and asking again makes it
+    /// slower: so the while doubles each time that asking moved nothing, and shrinks once something moves.
     ///
     /// # Errors
-    /// Where it has not ended within `patience`.
+    /// Where nothing has moved for `patience`, or it has not ended within four times as long.
     pub async fn see_through(
         &self,
         name: &str,
@@ -178,32 +180,28 @@ impl Stage {
         key: &str,
         patience: Duration,
     ) -> Result<(Execution, Vec<Entry>)> {
-        const STILL: Duration = Duration::from_millis(400);
         let execution = ExecutionId::derive(name, key);
         let log = self.log(&execution)?;
-        let until = tokio::time::Instant::now() + patience;
         let path = format!("actions/{name}?blocking=false");
         let mut first = input.clone();
         first["$limitless"] = json!({ "idempotency_key": key });
         let resume = json!({ "$limitless": { "resume": execution } });
         self.request(reqwest::Method::POST, &path, &first).await?;
-        let (mut length, mut moved) = (0, tokio::time::Instant::now());
+        let mut watch = Watch::begin(patience);
         loop {
             let folded = log.execution().await?;
             if let Some(folded) = folded.as_ref().filter(|folded| folded.status().is_terminal()) {
                 return Ok((folded.clone(), log.entries(0).await?));
             }
-            let now = tokio::time::Instant::now();
-            if now > until {
-                return Err(format!("no end within {patience:?}: {folded:#?}").into());
-            }
-            let length_now = folded.as_ref().map_or(0, |folded| folded.length);
-            if length_now != length {
-                (length, moved) = (length_now, now);
-            } else if now - moved > STILL {
-                moved = now;
-                let body = if folded.is_some() { &resume } else { &first };
-                self.request(reqwest::Method::POST, &path, body).await?;
+            match watch.look(folded.as_ref().map_or(0, |folded| folded.length), Instant::now()) {
+                Sight::Moves => {}
+                Sight::StandsStill => {
+                    let body = if folded.is_some() { &resume } else { &first };
+                    self.request(reqwest::Method::POST, &path, body).await?;
+                }
+                Sight::Hopeless => {
+                    return Err(format!("no end with a patience of {patience:?}: {folded:#?}").into());
+                }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -215,18 +213,67 @@ impl Stage {
     /// Where it has not ended within `patience`.
     pub async fn end(&self, execution: &ExecutionId, patience: Duration) -> Result<(Execution, Vec<Entry>)> {
         let log = self.log(execution)?;
-        let until = tokio::time::Instant::now() + patience;
+        let until = Instant::now() + patience;
         loop {
             if let Some(folded) = log.execution().await?
                 && folded.status().is_terminal()
             {
                 return Ok((folded, log.entries(0).await?));
             }
-            if tokio::time::Instant::now() > until {
+            if Instant::now() > until {
                 return Err(format!("no end within {patience:?}: {:#?}", log.execution().await?).into());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+}
+
+/// Watches whether a log moves.
+struct Watch {
+    length: u64,
+    began: Instant,
+    moved: Instant,
+    asked: Instant,
+    still: Duration,
+    patience: Duration,
+}
+
+/// What a [`Watch`] sees.
+#[derive(Debug, PartialEq, Eq)]
+enum Sight {
+    /// It moves, or did a moment ago.
+    Moves,
+    /// It is time to ask again.
+    StandsStill,
+    /// It will not end.
+    Hopeless,
+}
+
+impl Watch {
+    /// How long nothing may move before it is asked again, at first.
+    const STILL: Duration = Duration::from_millis(400);
+    /// How much longer than its patience it watches what moves and does not end.
+    const MOVING: u32 = 4;
+
+    fn begin(patience: Duration) -> Self {
+        let now = Instant::now();
+        Self { length: 0, began: now, moved: now, asked: now, still: Self::STILL, patience }
+    }
+
+    fn look(&mut self, length: u64, now: Instant) -> Sight {
+        if length != self.length {
+            (self.length, self.moved, self.asked) = (length, now, now);
+            self.still = (self.still / 2).max(Self::STILL);
+        }
+        if now - self.moved > self.patience || now - self.began > self.patience * Self::MOVING {
+            return Sight::Hopeless;
+        }
+        if now - self.asked <= self.still {
+            return Sight::Moves;
+        }
+        self.asked = now;
+        self.still = (self.still * 2).min(self.patience / 8).max(Self::STILL);
+        Sight::StandsStill
     }
 }
 
@@ -239,3 +286,41 @@ pub fn env(folder: &Path) -> BTreeMap<String, String> {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_asks_less_often_where_asking_moves_nothing() {
+        let patience = Duration::from_secs(60);
+        let mut watch = Watch::begin(patience);
+        let began = watch.began;
+        let sights: Vec<(u64, Sight)> = (0..610)
+            .map(|tenth| (tenth, watch.look(1, began + Duration::from_millis(100 * tenth))))
+            .filter(|(_, sight)| *sight != Sight::Moves)
+            .collect();
+        let asked: Vec<u64> = (sights.iter().filter(|(_, sight)| *sight == Sight::StandsStill))
+            .map(|(tenth, _)| *tenth)
+            .collect();
+        assert_eq!(asked[..5], [5, 14, 31, 64, 129], "{asked:?}");
+        assert!(
+            asked[5..].windows(2).all(|pair| pair[1] - pair[0] == 76),
+            "an eighth of its patience: {asked:?}"
+        );
+        assert_eq!(sights.last(), Some(&(609, Sight::Hopeless)));
+        assert!(asked.iter().all(|tenth| *tenth <= 600));
+    }
+
+    #[test]
+    fn what_moves_is_not_given_up_and_soon_helped_again() {
+        let patience = Duration::from_secs(10);
+        let mut watch = Watch::begin(patience);
+        let began = watch.began;
+        for second in 1..=39 {
+            assert_ne!(watch.look(second, began + Duration::from_secs(second)), Sight::Hopeless);
+        }
+        assert_eq!(watch.still, Watch::STILL);
+        assert_eq!(watch.look(40, began + Duration::from_secs(41)), Sight::Hopeless);
+    }
+}
