@@ -57,6 +57,10 @@ pub struct Pace {
     /// What creating an entry takes in this store.
     entry_us: u64,
     hook_gap_us: u64,
+    /// What a MiB of state that this store has not yet takes, from the hook to durable; none before one was measured.
+    us_per_mib: Option<u64>,
+    /// How much more state there may be than when it was last saved.
+    grown_bytes: u64,
 }
 
 impl Default for Pace {
@@ -68,6 +72,8 @@ impl Default for Pace {
             hand_over_us: 20_000,
             entry_us: 0,
             hook_gap_us: 0,
+            us_per_mib: None,
+            grown_bytes: 0,
         }
     }
 }
@@ -80,22 +86,57 @@ const LARGEST_SHARE: u64 = 2;
 const HOPED_SAVE_US: u64 = 5_000;
 /// What invoking a successor takes beside the entry, where no hand-over was measured yet.
 const HOPED_INVOCATION_US: u64 = 5_000;
+/// What a MiB takes in a store that was not measured: 50 MiB a second, as over the networks that functions have.
+const HOPED_US_PER_MIB: u64 = 20_000;
+/// Fewer bytes tell the store's latency, not its bandwidth.
+const LEAST_TELLING_BYTES: u64 = 256 << 10;
 /// An interval checkpoint is never taken more often than this.
 const SHORTEST_INTERVAL_MS: u64 = 1000;
 
 impl Pace {
     /// The pace that an earlier invocation recorded with its checkpoint.
-    pub fn carried_over(save_us: u64, hook_gap_us: u64) -> Self {
+    pub fn carried_over(save_us: u64, hook_gap_us: u64, us_per_mib: u64) -> Self {
         let mut pace = Self::default();
         pace.saved(save_us);
         pace.hook_gap(hook_gap_us);
+        pace.us_per_mib = (us_per_mib > 0).then_some(us_per_mib);
         pace
     }
 
-    /// A checkpoint took so long, from the hook to durable.
+    /// A checkpoint took so long, from the hook to durable. What it holds is no growth any more.
     pub fn saved(&mut self, us: u64) {
         self.save_us = if self.is_measured { follow(self.save_us, us) } else { us };
         self.is_measured = true;
+        self.grown_bytes = 0;
+    }
+
+    /// So many bytes of a state of `all_bytes`, which the store had not, took so long from the hook to durable.
+    ///
+    /// It says something about the store's bandwidth where they are more than a few, and a good part of the state: where little is
+    /// moved the time goes into finding that out. What an entry takes is latency and does not count.
+    pub fn moved(&mut self, bytes: u64, all_bytes: u64, us: u64) {
+        if bytes < LEAST_TELLING_BYTES || bytes < all_bytes / 4 {
+            return;
+        }
+        let measured = u128::from(us.saturating_sub(self.entry_us)) << 20;
+        let measured = u64::try_from(measured / u128::from(bytes)).unwrap_or(u64::MAX).max(1);
+        self.us_per_mib = Some(self.us_per_mib.map_or(measured, |estimate| follow(estimate, measured)));
+    }
+
+    /// What a MiB of new state takes in this store, 0 where none was measured, µs.
+    pub fn us_per_mib(&self) -> u64 {
+        self.us_per_mib.unwrap_or(0)
+    }
+
+    /// The state may be so much larger than when it was last saved.
+    pub fn grown(&mut self, bytes: u64) {
+        self.grown_bytes = bytes;
+    }
+
+    /// What the growth is expected to cost in this store, µs.
+    fn growth_us(&self) -> u64 {
+        let us_per_mib = u128::from(self.us_per_mib.unwrap_or(HOPED_US_PER_MIB));
+        u64::try_from((u128::from(self.grown_bytes) * us_per_mib) >> 20).unwrap_or(u64::MAX)
     }
 
     /// A checkpoint has taken so long, and is not durable yet.
@@ -140,10 +181,16 @@ impl Pace {
 
     /// The reserve before the deadline, in milliseconds: twice what saving and handing over should take, and one
     /// and a half times the longest way to the next hook, within a floor and a share of the limit.
+    ///
+    /// Saving takes what it took, and what has grown since then takes what this store takes for so much.
     pub fn margin_ms(&self, limit_ms: u64) -> u64 {
+        self.margin_for(self.save_us.saturating_add(self.growth_us()), limit_ms)
+    }
+
+    fn margin_for(&self, save_us: u64, limit_ms: u64) -> u64 {
         let hand_over_us = self.hand_over_us.max(self.entry_us + HOPED_INVOCATION_US);
-        let wanted =
-            2 * (self.save_us.max(self.expected_us) + hand_over_us) + self.hook_gap_us + self.hook_gap_us / 2;
+        let all_us = save_us.max(self.expected_us).saturating_add(hand_over_us);
+        let wanted = all_us.saturating_mul(2).saturating_add(self.hook_gap_us + self.hook_gap_us / 2);
         let most = limit_ms.saturating_mul(1000) / LARGEST_SHARE;
         // The floor gives way too where the limit is tiny.
         wanted.max(FLOOR_US).min(most).div_ceil(1000)
@@ -152,6 +199,11 @@ impl Pace {
     /// The moment to ask for the last checkpoint: the latest safe one.
     pub fn suspend_at_ms(&self, deadline_ms: u64, limit_ms: u64) -> u64 {
         deadline_ms.saturating_sub(self.margin_ms(limit_ms))
+    }
+
+    /// The same, were there no growth.
+    pub fn suspend_at_without_growth_ms(&self, deadline_ms: u64, limit_ms: u64) -> u64 {
+        deadline_ms.saturating_sub(self.margin_for(self.save_us, limit_ms))
     }
 
     /// How long to compute between checkpoints that only guard against crashes: Young's first-order optimum

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError, StoreErrorKind};
 
-/// Which faults a [`Faulty`] store has; from text such as `seed=7,fail=0.1,lost-ack=0.1,slow=20ms,full-after=64MB`.
+/// Which faults a [`Faulty`] store has; from text such as `seed=7,fail=0.1,lost-ack=0.1,slow=20ms,rate=20MB,full-after=64MB`.
 ///
 /// Whether an operation fails depends on the seed, the operation, its key and how often this process tried it, and on
 /// nothing else: the same program meets the same faults in every run, whatever its threads do, and a repetition can succeed.
@@ -27,6 +27,8 @@ pub struct Faults {
     pub lost_ack: f64,
     /// What every operation takes in addition.
     pub slow: Duration,
+    /// How many bytes of blobs it takes in a second.
+    pub rate_bytes_per_s: Option<u64>,
     /// The number of bytes after which the store is full.
     pub full_after_bytes: Option<u64>,
     /// It counts as a store over a network, so that what is done for these is done for a folder too: `far=true`.
@@ -42,7 +44,7 @@ impl FromStr for Faults {
             let understood = part.split_once('=').and_then(|(name, value)| faults.set(name, value));
             if understood.is_none() {
                 let message = format!(
-                    "store fault {part:?} is not understood; there are seed=7, fail=0.1, lost-ack=0.1, slow=20ms, full-after=64MB and far=true"
+                    "store fault {part:?} is not understood; there are seed=7, fail=0.1, lost-ack=0.1, slow=20ms, rate=20MB, full-after=64MB and far=true"
                 );
                 return Err(StoreError::new(StoreErrorKind::Invalid, message));
             }
@@ -58,6 +60,7 @@ impl Faults {
             "fail" => self.fail = share(value)?,
             "lost-ack" => self.lost_ack = share(value)?,
             "slow" => self.slow = Duration::from_millis(value.strip_suffix("ms")?.parse().ok()?),
+            "rate" => self.rate_bytes_per_s = Some(size_bytes(value).filter(|rate| *rate > 0)?),
             "full-after" => self.full_after_bytes = Some(size_bytes(value)?),
             "far" => self.is_far = value.parse().ok()?,
             _ => return None,
@@ -88,6 +91,9 @@ impl fmt::Display for Faults {
         }
         if !self.slow.is_zero() {
             write!(f, ",slow={}ms", self.slow.as_millis())?;
+        }
+        if let Some(bytes) = self.rate_bytes_per_s {
+            write!(f, ",rate={bytes}")?;
         }
         if let Some(bytes) = self.full_after_bytes {
             write!(f, ",full-after={bytes}")?;
@@ -307,6 +313,10 @@ impl Write for FaultyWriter {
         if let Some(left) = &mut self.breaks_after {
             *left = left.checked_sub(bytes.len() as u64).ok_or_else(|| temporary("write", &self.key))?;
         }
+        if let Some(rate) = self.dice.faults.rate_bytes_per_s {
+            // The line is busy with these bytes for so long; nothing is waited for that an event could tell.
+            std::thread::sleep(Duration::from_micros(bytes.len() as u64 * 1_000_000 / rate));
+        }
         self.writer.write(bytes)
     }
 
@@ -333,7 +343,7 @@ mod tests {
 
     #[test]
     fn text_and_faults_say_the_same() {
-        let text = "seed=7,fail=0.1,lost-ack=0.25,slow=20ms,full-after=1024";
+        let text = "seed=7,fail=0.1,lost-ack=0.25,slow=20ms,rate=4096,full-after=1024";
         assert_eq!(text.parse::<Faults>().unwrap().to_string(), text);
         assert_eq!("full-after=2MB".parse::<Faults>().unwrap().full_after_bytes, Some(2 << 20));
         for wrong in [

@@ -196,6 +196,28 @@ async fn a_large_state_that_the_store_breaks_off_is_offered_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_grows_tenfold_is_saved_in_time_where_the_store_is_slow() {
+    let mut config = Config::default();
+    config.env.insert("LIMITLESS_STORE_FAULTS".into(), "rate=20MB".into());
+    // Saving what it grows to takes a second: the reserve that the checkpoint before asks for would be far too small.
+    let stage = Stage::set(SUBJECT, "swells", limited(6000, config)).await.unwrap();
+    let (folded, entries) = stage.see_through("swells", &json!({ "mb": 2 }), "k", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!(20));
+    let saved: Vec<(u64, u64)> = entries
+        .iter()
+        .filter_map(|entry| match &entry.kind {
+            Kind::Suspended { saved: Some(saved), .. } | Kind::Checkpointed { saved } => {
+                Some((entry.epoch, saved.state_bytes >> 20))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(saved[..2], [(1, 2), (2, 20)], "nothing was lost in between: {entries:#?}");
+    assert_eq!(folded.tally.crashes_ever, 0, "{entries:#?}");
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_store_short_calls_work_and_long_ones_say_what_is_missing() {
     let config = Config { watchdog: false, ..Config::default() };
     let stage = Stage::set(SUBJECT, "squares", limited(400, config)).await.unwrap();
@@ -213,7 +235,7 @@ async fn without_a_store_short_calls_work_and_long_ones_say_what_is_missing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_is_gone_on_from_before_its_lease_ends() {
-    let config = Config { faults: "kill=0.8".parse().unwrap(), seed: 1, ..Config::default() };
+    let config = Config { faults: "kill=0.8".parse().unwrap(), seed: 4, ..Config::default() };
     let stage = Stage::set(SUBJECT, "squares", limited(3000, config)).await.unwrap();
     let started = std::time::Instant::now();
     let input = json!({ "n": 6000, "pause_us": 1000 });

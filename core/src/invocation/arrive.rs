@@ -283,7 +283,7 @@ impl Invocation {
         let Stage::Claiming { from } = &mut self.stage else { return };
         let from = from.take().map(|(_, saved)| saved);
         if let Some(saved) = &from {
-            self.pace = Pace::carried_over(saved.cost_us, saved.hook_gap_us);
+            self.pace = Pace::carried_over(saved.cost_us, saved.hook_gap_us, saved.us_per_mib);
         }
         self.tries = 0;
         self.pace.handed_over(self.way_here_us.take().unwrap_or(0));

@@ -70,6 +70,11 @@ pub enum Event {
         /// Microseconds.
         cost_us: u64,
     },
+    /// The state may be larger than when it was last saved, or the handler began: the process holds so much more.
+    Grown {
+        /// Bytes.
+        bytes: u64,
+    },
     /// The process was asked to stop.
     Stopping,
     /// Somebody else wrote into the log, which may be that the execution is called off.

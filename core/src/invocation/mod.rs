@@ -132,6 +132,7 @@ impl Invocation {
             Event::Alarm => self.alarm(now_us, out),
             Event::HookPassed => self.hook_passed(now_us, out),
             Event::SaveExpected { cost_us } => self.save_expected(now_us, cost_us, out),
+            Event::Grown { bytes } => self.grown(now_us, bytes, out),
             Event::Stopping => self.stopping(now_us, out),
             Event::LogMoved => self.log_moved(now_us, out),
             Event::OutputStored(result) => self.output_stored(now_us, result, out),

@@ -46,6 +46,8 @@ const FIRST_REPORT_US: u64 = 5_000;
 const LONGEST_REPORT_US: u64 = 200_000;
 /// What answering takes, and a twentieth of the limit at most.
 const LAST_WORDS_US: u64 = 20_000;
+/// Finding out whether the state has grown costs a checkpoint: it must promise so much more time to compute.
+const LEAST_GAIN_US: u64 = 1_000_000;
 /// How long a store may refuse a checkpoint that only guards against a crash: the handler waits meanwhile.
 const INTERVAL_PATIENCE_US: u64 = 1_000_000;
 
@@ -62,6 +64,7 @@ impl Invocation {
             is_stopping: before.is_stopping,
             ..Running::default()
         };
+        self.pace.grown(0);
         self.set_alarm(now_us, out);
     }
 
@@ -71,6 +74,7 @@ impl Invocation {
         let deadline_us = self.overdue_at_us();
         let at_us = match self.running.asked_to_suspend {
             Some(Reason::Deadline) => deadline_us,
+            Some(Reason::Interval) if self.can_find_out(now_us) => report_us.min(deadline_us),
             Some(Reason::Interval) => report_us.min(self.suspend_at_us()).min(deadline_us),
             None => report_us.min(self.suspend_at_us()).min(self.interval_at_us()).min(deadline_us),
         };
@@ -93,6 +97,11 @@ impl Invocation {
         }
         let limit_ms = self.delivery.driver.limit_ms;
         self.pace.suspend_at_ms(self.delivery.deadline_ms, limit_ms).saturating_mul(1000)
+    }
+
+    fn suspend_at_without_growth_us(&self) -> u64 {
+        let limit_ms = self.delivery.driver.limit_ms;
+        self.pace.suspend_at_without_growth_ms(self.delivery.deadline_ms, limit_ms).saturating_mul(1000)
     }
 
     fn interval_at_us(&self) -> u64 {
@@ -132,16 +141,28 @@ impl Invocation {
         if let Some(uploading) = &self.uploading {
             self.pace.saved_at_least(uploading.cost_us(now_us));
         }
-        if self.shall_stop() || now_us >= self.suspend_at_us() {
+        if self.shall_stop() || now_us >= self.suspend_at_us() && !self.can_find_out(now_us) {
             self.ask_to_suspend(now_us, Reason::Deadline, out);
             self.begin_before_it_is_too_late(now_us, out);
-        } else if now_us >= self.interval_at_us() {
+        } else if now_us >= self.interval_at_us().min(self.suspend_at_us()) {
             self.ask_to_suspend(now_us, Reason::Interval, out);
         } else {
             self.ask_for_report(now_us, out);
             self.peek(now_us, out);
         }
         self.set_alarm(now_us, out);
+    }
+
+    /// Whether only a guess says that it is time: the process grew, which need not be the state. An interval checkpoint tells; where the
+    /// state did grow it becomes the last one, otherwise the handler goes on.
+    fn can_find_out(&self, now_us: u64) -> bool {
+        let is_worthwhile = now_us.saturating_add(LEAST_GAIN_US) < self.suspend_at_without_growth_us();
+        let was_just_saved = self.running.has_saved && now_us < self.running.saved_us + LEAST_GAIN_US;
+        is_worthwhile
+            && !was_just_saved
+            && !self.running.has_given_up_intervals
+            && self.uploading.is_none()
+            && self.running.asked_to_suspend != Some(Reason::Deadline)
     }
 
     /// A call whose end is recorded begins its log at the latest now: should the handler not come to a hook before it is
@@ -187,6 +208,13 @@ impl Invocation {
 
     pub(super) fn save_expected(&mut self, now_us: u64, cost_us: u64, out: &mut Vec<Command>) {
         self.pace.expected(cost_us);
+        if self.pending.is_none() && matches!(self.stage, Stage::Running) {
+            self.set_alarm(now_us, out);
+        }
+    }
+
+    pub(super) fn grown(&mut self, now_us: u64, bytes: u64, out: &mut Vec<Command>) {
+        self.pace.grown(bytes);
         if self.pending.is_none() && matches!(self.stage, Stage::Running) {
             self.set_alarm(now_us, out);
         }
@@ -312,6 +340,6 @@ impl Invocation {
     pub(super) fn is_interval(&self, now_us: u64) -> bool {
         self.running.asked_to_suspend == Some(Reason::Interval)
             && !self.shall_stop()
-            && now_us < self.suspend_at_us()
+            && now_us < self.suspend_at_without_growth_us()
     }
 }

@@ -26,6 +26,9 @@ impl Invocation {
     pub(super) fn suspended(&mut self, now_us: u64, snapshot: Snapshot, out: &mut Vec<Command>) {
         let mut saved = snapshot.saved;
         self.pace.saved(saved.cost_us);
+        if !snapshot.is_on_its_way {
+            self.moved(&mut saved);
+        }
         saved.progress = self.progress_of(&saved);
         saved.epoch = self.epoch();
         self.steps_saved = saved.steps;
@@ -74,6 +77,9 @@ impl Invocation {
         }
         saved.cost_us += now_us.saturating_sub(since_us);
         self.pace.saved(saved.cost_us);
+        if result.is_ok() {
+            self.moved(&mut saved);
+        }
         match (result, is_last, self.log.is_some()) {
             (Ok(()), false, false) => self.write_started(now_us, Some(saved), Then::KeepOn, out),
             (Ok(()), false, true) => {
@@ -88,6 +94,12 @@ impl Invocation {
                 self.set_alarm(now_us, out);
             }
         }
+    }
+
+    /// What was moved tells how fast the store is, here and to whoever goes on from it.
+    fn moved(&mut self, saved: &mut Saved) {
+        self.pace.moved(saved.new_bytes, saved.state_bytes, saved.cost_us);
+        saved.us_per_mib = self.pace.us_per_mib();
     }
 
     /// One more than the last checkpoint's where anything moved: the state, or the steps recorded.

@@ -246,6 +246,20 @@ pub struct Saved {
     pub cost_us: u64,
     /// The longest time between two hooks seen so far.
     pub hook_gap_us: u64,
+    /// How many bytes of state the store had not yet; 0 where nobody counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub new_bytes: u64,
+    /// How many bytes of state there are, before any compression; 0 where nobody counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub state_bytes: u64,
+    /// What a MiB of new state takes in this store; 0 before that was measured.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub us_per_mib: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]

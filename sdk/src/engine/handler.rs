@@ -12,6 +12,7 @@ use limitless_faas_store::pieces::Waiting;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc};
 
+use super::growth::Growth;
 use super::saving::{Saving, store_error};
 use super::state::{Envelope, State};
 use super::world::World;
@@ -183,9 +184,15 @@ impl Run {
     fn session(&self, state: Option<State>, saving: Saving, steps: Arc<Steps>) -> Session {
         let from = state.map(|state| Box::new(state) as Box<dyn std::io::Read + Send>);
         let crew = steps.crew().clone();
+        let growth = self.growth(from.is_some());
         let session = Session::with_sink(from, saving).with_services(steps);
         let reporting = self.clone();
-        let session = session.with_on_hook(move || reporting.tell(Event::HookPassed, None));
+        let session = session.with_on_hook(move || {
+            reporting.tell(Event::HookPassed, None);
+            if let Some(bytes) = growth.as_ref().and_then(|growth| growth.news(reporting.memory_bytes())) {
+                reporting.tell(Event::Grown { bytes }, None);
+            }
+        });
         session.notice_first_hook();
         let mut wanted = lock(&self.inner.wanted);
         if let Some(request) = wanted.1.take() {
@@ -193,6 +200,18 @@ impl Run {
         }
         wanted.0 = Some((session.clone(), crew));
         session
+    }
+
+    /// What a workflow saves are counts, whatever its nodes hold; and a program's memory is not this process's.
+    fn growth(&self, is_resumed: bool) -> Option<Growth> {
+        let handler = self.inner.handler;
+        let holds_state =
+            handler.workflow.is_none() && (!handler.checkpoints.is_empty() || handler.state.is_some());
+        holds_state.then(|| Growth::since(if is_resumed { None } else { self.memory_bytes() }))
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        self.inner.world.memory_bytes()
     }
 
     /// The hook wants to save, if there is any use in that.

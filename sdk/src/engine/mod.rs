@@ -5,6 +5,7 @@
 
 mod caller;
 mod drive;
+mod growth;
 mod handler;
 pub(crate) mod pieces;
 mod saving;

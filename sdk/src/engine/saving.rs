@@ -116,11 +116,13 @@ impl Target for Attempt {
             }
             Out::Pieces(pieces, name) => {
                 let written = pieces.finish()?;
+                saved.new_bytes = saved.new_bytes.min(written.new_bytes);
                 pieces::remember(&self.place.header.execution, &name, &written.manifest);
                 saved.checkpoint = name;
             }
             Out::Later(pieces, name) => {
                 let waiting = pieces.finish()?;
+                saved.new_bytes = saved.new_bytes.min(waiting.new_bytes());
                 pieces::remember_here(&self.place.header.execution, &name, waiting.manifest());
                 self.run.waits(waiting);
                 saved.checkpoint = name;
@@ -134,6 +136,9 @@ impl Target for Attempt {
 fn described(sealed: &Sealed) -> Saved {
     Saved {
         bytes: sealed.envelope_len,
+        state_bytes: sealed.state_len,
+        // Where nothing tells which parts the store has.
+        new_bytes: sealed.state_len,
         hash: sealed.hash.clone(),
         state: sealed.state_hash.clone(),
         ..Saved::default()

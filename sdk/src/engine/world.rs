@@ -28,6 +28,9 @@ pub(crate) trait World: Debug + Send + Sync {
     /// Fills `bytes` with chance, for names that nobody else may draw.
     fn fill(&self, bytes: &mut [u8]);
 
+    /// How much memory the process holds, where that can be told.
+    fn memory_bytes(&self) -> Option<u64>;
+
     /// Computes on a thread that may take its time.
     fn spawn(&self, work: Work);
 
@@ -83,6 +86,9 @@ impl Drop for Own {
     }
 }
 
+/// A page, as the kernel counts memory. A kernel with larger ones tells too little, and is as careful as if nothing were told.
+const PAGE_BYTES: u64 = 4096;
+
 /// The world that a process is started in.
 #[derive(Debug, Default)]
 pub(crate) struct Real {
@@ -97,6 +103,12 @@ impl World for Real {
 
     fn fill(&self, bytes: &mut [u8]) {
         super::fill(bytes);
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+        let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some(pages * PAGE_BYTES)
     }
 
     fn spawn(&self, work: Work) {

@@ -20,6 +20,8 @@ pub struct PiecesWriter {
     /// This blob's own pack among those of the manifest.
     own: u32,
     pack_len: u64,
+    /// How many bytes of the blob are new pieces.
+    new_bytes: u64,
     piece: Vec<u8>,
     compresses: bool,
     shelf: Option<Shelf>,
@@ -52,6 +54,7 @@ pub struct Waiting {
     shelf: Shelf,
     /// Where its new pieces stand in the store is not known yet.
     manifest: Arc<Manifest>,
+    new_bytes: u64,
 }
 
 /// A blob in pieces that is durable.
@@ -61,6 +64,8 @@ pub struct Written {
     pub len_bytes: u64,
     /// How many bytes were written for it: new pieces and the manifest.
     pub moved_bytes: u64,
+    /// How many bytes of the blob the store had not: those of its new pieces, before compression.
+    pub new_bytes: u64,
     /// What the next blob is to be compared with.
     pub manifest: Arc<Manifest>,
 }
@@ -99,6 +104,7 @@ impl PiecesWriter {
             manifest: Manifest { packs, pieces: Vec::new() },
             own,
             pack_len: 0,
+            new_bytes: 0,
             piece: Vec::with_capacity(PIECE_BYTES),
             compresses,
             shelf,
@@ -151,6 +157,7 @@ impl PiecesWriter {
             len: len(bytes.len()),
         };
         self.pack_len += stored.len() as u64;
+        self.new_bytes += bytes.len() as u64;
         self.known.insert(hash, piece);
         self.manifest.pieces.push(piece);
         Ok(())
@@ -176,7 +183,8 @@ impl PiecesWriter {
         manifest_out.write_all(&bytes).map_err(|error| write_error(&error))?;
         both(manifest_out, (self.pack_len > 0).then_some(pack))?;
         let moved_bytes = self.pack_len + bytes.len() as u64;
-        Ok(Written { len_bytes: manifest.len_bytes(), moved_bytes, manifest: Arc::new(manifest) })
+        let new_bytes = self.new_bytes;
+        Ok(Written { len_bytes: manifest.len_bytes(), moved_bytes, new_bytes, manifest: Arc::new(manifest) })
     }
 }
 
@@ -201,9 +209,10 @@ impl LaterWriter {
     /// Where the shelf takes no more.
     pub fn finish(mut self) -> io::Result<Waiting> {
         self.writer.cut()?;
+        let new_bytes = self.writer.new_bytes;
         let manifest = Arc::new(self.writer.manifest);
         let Self { pieces, key, base, shelf, .. } = self;
-        Ok(Waiting { pieces, key, base, shelf, manifest })
+        Ok(Waiting { pieces, key, base, shelf, manifest, new_bytes })
     }
 }
 
@@ -211,6 +220,11 @@ impl Waiting {
     /// Where it will stand.
     pub fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// How many bytes of it the store has not yet.
+    pub fn new_bytes(&self) -> u64 {
+        self.new_bytes
     }
 
     /// What it can be read by here.

@@ -330,6 +330,34 @@ fn bulky(mb: usize, pauses: u64) -> u64 {
     data.iter().fold(waited, |digest, word| digest.rotate_left(5) ^ word)
 }
 
+/// So many megabytes of it.
+fn noise(mb: usize) -> impl Iterator<Item = u64> {
+    (0..mb as u64 * 131_072).map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+/// Holds so many megabytes of noise, and ten times as many once it has been saved; ends once that has been saved too. Answers how many
+/// megabytes it had then.
+#[handler]
+fn swells(mb: usize) -> usize {
+    let mut data: Vec<u64> = noise(mb).collect();
+    let mut runs = Vec::new();
+    #[rebuild]
+    let run = now_us();
+    #[checkpoint]
+    loop {
+        if runs.last() != Some(&run) {
+            runs.push(run);
+            match runs.len() {
+                1 => {}
+                2 => data.extend(noise(9 * mb)),
+                _ => break,
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    data.len() / 131_072
+}
+
 /// Holds so many megabytes of noise, of which each run, between one checkpoint and the next, changes a hundredth. Tells when each run
 /// began, µs since 1970.
 #[handler]
@@ -520,6 +548,7 @@ fn main() {
         stumbles,
         bulky,
         drifts,
+        swells,
         keeps,
         stuck,
         idle,

@@ -324,6 +324,11 @@ impl World for Simulated {
         self.0.shared.draw(|rng| rng.fill(bytes));
     }
 
+    fn memory_bytes(&self) -> Option<u64> {
+        // What the test's process holds has nothing to do with a history.
+        None
+    }
+
     fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
         baton::spawn(self.0.clone(), work);
     }
