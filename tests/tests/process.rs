@@ -178,7 +178,7 @@ fn a_caller_that_leaves_does_not_take_the_execution_along() {
         assert!(std::time::Instant::now() < until, "nobody finished what was asked for");
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(std::fs::read_to_string(log).unwrap().contains(r#""entry":"completed""#));
+    assert!(std::fs::read_to_string(log).unwrap().contains(r#""entry":{"completed":"#));
 }
 
 #[test]

@@ -27,13 +27,13 @@ pub struct Entry {
     /// what is not decided by it.
     pub at_us: u64,
     /// What happened.
-    #[serde(flatten)]
+    #[serde(rename = "entry")]
     pub kind: Kind,
 }
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "entry", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The first delivery reached its first checkpoint or step, and owns the execution.
     Started {
@@ -173,7 +173,6 @@ pub struct Input {
     /// blake3 of the input's canonical JSON: the same key with another input is an error.
     pub digest: String,
     /// Its JSON, inline or by key.
-    #[serde(flatten)]
     pub stored: Stored,
 }
 
@@ -339,7 +338,7 @@ mod tests {
         let bytes = failed().encode().unwrap();
         assert_eq!(Entry::decode(&bytes).unwrap(), failed());
         let text = String::from_utf8(bytes).unwrap();
-        assert!(text.contains(r#""entry":"failed""#), "{text}");
+        assert!(text.contains(r#""entry":{"failed":"#), "{text}");
     }
 
     #[test]

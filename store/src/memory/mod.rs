@@ -1,12 +1,15 @@
 //! A store in this process's memory.
 
+mod parts;
+
 use std::collections::BTreeMap;
 use std::future::ready;
-use std::io::{self, Cursor, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use self::parts::{Parts, PartsReader, PartsWriter};
 use crate::store::refuse_large_record;
 use crate::{BlobReader, BlobWriter, BoxFuture, Created, Key, Store, StoreError, StoreErrorKind};
 
@@ -20,15 +23,15 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 enum Value {
-    Immutable(Bytes),
+    Immutable(Parts),
     Segment(Vec<u8>),
 }
 
 impl Value {
-    fn to_bytes(&self) -> Bytes {
+    fn to_parts(&self) -> Parts {
         match self {
-            Self::Immutable(bytes) => bytes.clone(),
-            Self::Segment(bytes) => Bytes::copy_from_slice(bytes),
+            Self::Immutable(parts) => parts.clone(),
+            Self::Segment(bytes) => Bytes::copy_from_slice(bytes).into(),
         }
     }
 }
@@ -44,7 +47,7 @@ impl MemoryStore {
         self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert_absent(&self, key: &Key, bytes: Bytes) -> Result<Created, StoreError> {
+    fn insert_absent(&self, key: &Key, parts: Parts) -> Result<Created, StoreError> {
         let mut values = self.values();
         if values.contains_key(key) {
             return Ok(Created::Exists);
@@ -57,7 +60,7 @@ impl MemoryStore {
         if is_folder {
             return Err(StoreError::is_folder(key, "memory:"));
         }
-        values.insert(key.clone(), Value::Immutable(bytes));
+        values.insert(key.clone(), Value::Immutable(parts));
         Ok(Created::New)
     }
 
@@ -89,24 +92,25 @@ fn overlap(key: &Key, at: u64, segment: &[u8], bytes: &[u8]) -> Result<usize, St
 impl Store for MemoryStore {
     fn create(&self, key: &Key, bytes: Bytes) -> BoxFuture<'_, Result<Created, StoreError>> {
         let created =
-            refuse_large_record(key, bytes.len() as u64).and_then(|()| self.insert_absent(key, bytes));
+            refuse_large_record(key, bytes.len() as u64).and_then(|()| self.insert_absent(key, bytes.into()));
         Box::pin(ready(created))
     }
 
     fn read(&self, key: &Key) -> BoxFuture<'_, Result<Option<Bytes>, StoreError>> {
-        let found = self.values().get(key).map(Value::to_bytes);
-        let len = found.as_ref().map_or(0, Bytes::len);
-        Box::pin(ready(refuse_large_record(key, len as u64).map(|()| found)))
+        let found = self.values().get(key).map(Value::to_parts);
+        let len = found.as_ref().map_or(0, Parts::len);
+        let read = refuse_large_record(key, len as u64).map(|()| found.map(|parts| parts.to_bytes()));
+        Box::pin(ready(read))
     }
 
     fn write_blob(&self, key: &Key) -> BoxFuture<'_, Result<Box<dyn BlobWriter>, StoreError>> {
-        let writer = MemoryWriter { store: self.clone(), key: key.clone(), bytes: Vec::new() };
+        let writer = MemoryWriter { store: self.clone(), key: key.clone(), parts: PartsWriter::default() };
         Box::pin(ready(Ok(Box::new(writer) as Box<dyn BlobWriter>)))
     }
 
     fn read_blob(&self, key: &Key) -> BoxFuture<'_, Result<Option<Box<dyn BlobReader>>, StoreError>> {
-        let found = self.values().get(key).map(Value::to_bytes);
-        Box::pin(ready(Ok(found.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn BlobReader>))))
+        let found = self.values().get(key).map(Value::to_parts);
+        Box::pin(ready(Ok(found.map(|parts| Box::new(PartsReader::new(parts)) as Box<dyn BlobReader>))))
     }
 
     fn append(&self, key: &Key, at: u64, bytes: Bytes) -> BoxFuture<'_, Result<u64, StoreError>> {
@@ -141,13 +145,12 @@ impl Store for MemoryStore {
 struct MemoryWriter {
     store: MemoryStore,
     key: Key,
-    bytes: Vec<u8>,
+    parts: PartsWriter,
 }
 
 impl Write for MemoryWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
+        self.parts.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -157,16 +160,11 @@ impl Write for MemoryWriter {
 
 impl BlobWriter for MemoryWriter {
     fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let len = self.bytes.len() as u64;
-        match self.store.insert_absent(&self.key, self.bytes.into())? {
+        let parts = self.parts.finish();
+        let len = parts.len() as u64;
+        match self.store.insert_absent(&self.key, parts)? {
             Created::New => Ok(len),
             Created::Exists => Err(StoreError::blob_exists(&self.key, &self.store.describe())),
         }
-    }
-}
-
-impl BlobReader for Cursor<Bytes> {
-    fn len_bytes(&self) -> u64 {
-        self.get_ref().len() as u64
     }
 }
