@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 /// Who may use whom. Development dependencies are free: tests look into every room.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("core", &[]),
     ("macros", &[]),
-    ("store", &["core"]),
+    ("cipher", &[]),
+    ("store", &["cipher", "core"]),
     ("dmtcp-sys", &[]),
     ("sdk", &["core", "dmtcp-sys", "macros", "store"]),
     ("local", &["core"]),
@@ -40,6 +41,7 @@ fn crate_name(room: &str) -> &str {
         "sdk" => "limitless-faas",
         "cli" => "cargo-faas",
         "dmtcp-sys" => "dmtcp-sys",
+        "cipher" => "limitless-faas-cipher",
         "core" => "limitless-faas-core",
         "macros" => "limitless-faas-macros",
         "store" => "limitless-faas-store",

@@ -11,15 +11,15 @@ mod blob;
 mod keys;
 mod segment;
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use limitless_faas_cipher::{Cipher, SEAL_LEN};
 
 pub use keys::Keys;
 
 use self::blob::{ValueReader, ValueWriter};
-use self::keys::{KeyPair, SEAL_LEN};
 use self::segment::Ends;
 use crate::sealed::{HEAD_LEN, Head, KEY_VARIABLE, KeyId};
 use crate::{
@@ -117,7 +117,7 @@ impl Encrypted {
         let opener = self.opener(key, &head)?;
         if opener.head.is_segment {
             let text = segment::open(&opener, &segment::rest(blob, key, &self.store.describe())?)?;
-            return Ok(Some(Box::new(std::io::Cursor::new(Bytes::from(text)))));
+            return Ok(Some(Box::new(Cursor::new(Bytes::from(text)))));
         }
         Ok(Some(Box::new(ValueReader::new(blob, opener)?)))
     }
@@ -131,14 +131,14 @@ fn is_plain(key: &Key) -> bool {
 /// Seals and opens the parts of one value.
 #[derive(Debug, Clone)]
 struct Sealer {
-    key: Arc<KeyPair>,
+    key: Arc<Cipher>,
     head: Head,
     name: Key,
 }
 
 impl Sealer {
-    fn new(key: &Arc<KeyPair>, is_segment: bool, name: &Key) -> Self {
-        Self { head: Head { is_segment, key: key.id }, key: Arc::clone(key), name: name.clone() }
+    fn new(key: &Arc<Cipher>, is_segment: bool, name: &Key) -> Self {
+        Self { head: Head { is_segment, key: KeyId(key.id()) }, key: Arc::clone(key), name: name.clone() }
     }
 
     /// What a part is bound to: its value, its place in it, and whether it ends it.
@@ -153,7 +153,8 @@ impl Sealer {
     }
 
     fn seal(&self, place: u64, is_last: bool, text: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.key.seal(&self.bound(place, is_last), text, out)
+        let sealed = self.key.seal(&self.bound(place, is_last), text, out);
+        sealed.map_err(|_| StoreError::new(StoreErrorKind::TooLarge, "a value is too large to be encrypted"))
     }
 
     fn open(&self, place: u64, is_last: bool, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), StoreError> {
@@ -264,5 +265,12 @@ impl Store for Encrypted {
 
     fn is_remote(&self) -> bool {
         self.store.is_remote()
+    }
+}
+
+/// A segment is opened as a whole.
+impl BlobReader for Cursor<Bytes> {
+    fn len_bytes(&self) -> u64 {
+        self.get_ref().len() as u64
     }
 }
