@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use limitless_faas_core::log::{Entry, Execution, Phase, Stored};
+use limitless_faas_core::log::{Entry, Execution, Phase, Status, Stored};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Key, Log, Store, StoreError};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
@@ -22,6 +23,15 @@ pub struct Records {
 
 /// How often a read that may succeed later is tried.
 const READS: u32 = 5;
+
+/// A call that has begun and whose end its caller has not recorded.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpenCall {
+    pub execution: ExecutionId,
+    pub handler: String,
+    /// None where it has not written anything yet.
+    pub status: Option<Status>,
+}
 
 impl Records {
     /// Opens the store; nothing is read yet.
@@ -112,6 +122,54 @@ impl Records {
             Code::UnknownExecution => self.unknown(id.as_str()),
             _ => self.unreadable(id, &failure),
         })
+    }
+
+    /// The calls of this execution that have begun and not ended, as far as it goes on; they may hold more of their own.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn open_calls(&self, execution: &Execution) -> Result<Vec<OpenCall>> {
+        let unreadable = |failure: Failure| self.unreadable(&execution.id, &failure);
+        let log = self.log(&execution.id);
+        let open = retried(|| log.open_calls(execution)).await.map_err(unreadable)?;
+        let mut calls = Vec::new();
+        for (id, handler) in open {
+            let log = self.log(&id);
+            let found =
+                retried(|| log.execution()).await.map_err(|failure| self.unreadable(&id, &failure))?;
+            let status = found.map(|found| found.status());
+            calls.push(OpenCall { execution: id, handler, status });
+        }
+        Ok(calls)
+    }
+
+    /// [`Records::open_calls`] of one that goes on; those of one that has ended are called off.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn open_calls_of(&self, history: &History) -> Result<Vec<OpenCall>> {
+        if history.status().is_terminal() {
+            Ok(Vec::new())
+        } else {
+            self.open_calls(&history.execution).await
+        }
+    }
+
+    /// Calls off what an execution called that was called off, and what that called. What begins only now notices by itself.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn cancel_calls(&self, execution: &Execution, by: &str) -> Result<u64> {
+        let mut cancelled = 0;
+        let mut open = self.open_calls(execution).await?;
+        while let Some(call) = open.pop() {
+            if call.status.is_some_and(|status| !status.is_terminal()) {
+                let called = self.cancel(&call.execution, by).await?;
+                cancelled += u64::from(called.status() == Status::Cancelled);
+                open.extend(self.open_calls(&called).await?);
+            }
+        }
+        Ok(cancelled)
     }
 
     /// Whether an event has happened that this execution waits for.
@@ -253,6 +311,7 @@ pub fn now_us() -> u64 {
 #[cfg(test)]
 mod tests {
     use limitless_faas_core::invocation::Written;
+    use limitless_faas_core::segment::{Record, begun_call};
 
     use super::*;
     use crate::history::samples::three;
@@ -274,5 +333,42 @@ mod tests {
         for wrong in ["", "zz", "../..", "ABCD", "Last"] {
             assert_eq!(records.resolve(wrong).await.unwrap_err().exit(), Exit::Usage, "{wrong}");
         }
+    }
+
+    /// An execution that runs and has called these.
+    async fn caller(records: &Records, handler: &str, calls: &[(&str, &ExecutionId)]) -> ExecutionId {
+        let id = ExecutionId::derive(handler, "k");
+        let mut started = three().entries[0].clone();
+        (started.execution, started.handler) = (id.clone(), handler.to_owned());
+        assert!(matches!(records.log(&id).create(0, &started).await, Written::New));
+        let mut segment = Vec::new();
+        for (sequence, (handler, called)) in calls.iter().enumerate() {
+            let (key, value) = (begun_call(called.as_str()), format!("{called} {handler}").into_bytes());
+            segment.extend(Record { sequence: sequence as u64, key, value }.encode().unwrap());
+        }
+        let key = Key::new(&key::segment(&id, started.epoch, started.nonce)).unwrap();
+        records.store().append(&key, 0, segment.into()).await.unwrap();
+        id
+    }
+
+    #[tokio::test]
+    async fn calls_are_called_off_with_who_made_them() {
+        let records = Records::open("memory:").unwrap();
+        let inner = caller(&records, "inner", &[]).await;
+        let middle = caller(&records, "middle", &[("inner", &inner)]).await;
+        let to_begin = ExecutionId::derive("late", "k");
+        let outer = caller(&records, "outer", &[("middle", &middle), ("late", &to_begin)]).await;
+        let history = records.history(&outer).await.unwrap();
+        let mut open = records.open_calls_of(&history).await.unwrap();
+        open.sort_by_key(|call| call.handler.clone());
+        let told: Vec<_> = open.iter().map(|call| (call.handler.as_str(), call.status)).collect();
+        assert_eq!(told, [("late", None), ("middle", Some(Status::Running))]);
+        let execution = records.cancel(&outer, "a test").await.unwrap();
+        assert_eq!(records.cancel_calls(&execution, "a test").await.unwrap(), 2);
+        for id in [&inner, &middle] {
+            assert_eq!(records.history(id).await.unwrap().status(), Status::Cancelled);
+        }
+        let history = records.history(&outer).await.unwrap();
+        assert!(records.open_calls_of(&history).await.unwrap().is_empty());
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::deliveries::{Counts, Deliveries, End};
 use crate::error::{Error, Result};
 use crate::history::{History, Invocation, Outcome};
-use crate::records::Records;
+use crate::records::{OpenCall, Records};
 
 /// An invocation with what the platform saw of it.
 #[derive(Clone, Debug, Serialize)]
@@ -80,6 +80,9 @@ pub struct Report {
     pub result: Option<Box<RawValue>>,
     pub error: Option<Value>,
     pub invocations: Vec<Shown>,
+    /// Calls that have begun and not ended.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<OpenCall>,
     /// When the nodes of a workflow ran, where that was seen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Ran>,
@@ -125,6 +128,7 @@ impl Report {
             execution: execution.id.to_string(),
             handler: execution.handler.clone(),
             status: history.status(),
+            calls: records.open_calls_of(history).await?,
             result,
             error: failure(history).map(|error| error.to_json()),
             checkpoints: json!({

@@ -7,6 +7,10 @@
 //! twice gives the same sequence number twice, and a crash may leave half a record at the end: readers drop the one and
 //! stop at the other.
 
+use std::collections::BTreeSet;
+
+use crate::ExecutionId;
+
 /// The most bytes one record's value may have.
 pub const VALUE_LIMIT_BYTES: usize = 4 << 20;
 
@@ -84,6 +88,28 @@ pub fn decode(segment: &[u8], sealed: u64) -> Vec<Placed> {
     placed
 }
 
+const CALL: &str = "\0call ";
+
+/// The key of the record that the call of this key has begun; its value is the id of the called execution and its handler, with a space
+/// between.
+pub fn begun_call(key: &str) -> String {
+    format!("{CALL}{key}")
+}
+
+/// The calls that had begun by these records and whose end was not recorded: the id of each execution and its handler.
+pub fn open_calls(records: &[Record]) -> Vec<(ExecutionId, String)> {
+    let has_ended = |key: &str| records.iter().any(|record| record.key == key);
+    let begun = records.iter().filter_map(|record| Some((record.key.strip_prefix(CALL)?, &record.value)));
+    let open: BTreeSet<_> = begun
+        .filter(|(key, _)| !has_ended(key))
+        .filter_map(|(_, value)| {
+            let (id, handler) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+            Some((id.parse().ok()?, handler.to_owned()))
+        })
+        .collect();
+    open.into_iter().collect()
+}
+
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
     let mut checksum = [0; CHECKSUM];
     checksum.copy_from_slice(&blake3::hash(bytes).as_bytes()[..CHECKSUM]);
@@ -113,6 +139,19 @@ fn first(bytes: &[u8]) -> Option<(Record, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_is_open_from_its_beginning_to_its_recorded_end() {
+        let id = |key| ExecutionId::derive("count", key);
+        let record =
+            |key: &str, value: String| Record { sequence: 0, key: key.to_owned(), value: value.into_bytes() };
+        let begun = |key| record(&begun_call(key), format!("{} count", id(key)));
+        let ended = record("one", "3".to_owned());
+        assert_eq!(open_calls(&[begun("one"), ended]), []);
+        // A call that was begun again, since nothing was recorded of it, is one call.
+        assert_eq!(open_calls(&[begun("two"), begun("one"), begun("two")]).len(), 2);
+        assert_eq!(open_calls(&[record(&begun_call("x"), "no id".to_owned())]), []);
+    }
 
     fn segment() -> (Vec<Record>, Vec<u8>) {
         let records: Vec<_> = (0..4_u8)

@@ -5,6 +5,8 @@ use std::fmt;
 
 use limitless_faas_core::{Code, Failure};
 
+use crate::call::CallError;
+
 /// Any error of a handler, and ours: what `?` turns errors into.
 ///
 /// It keeps the text of the error and of its sources, which is all that outlives the process.
@@ -54,7 +56,9 @@ impl fmt::Debug for Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let code = (&error as &dyn StdError).downcast_ref::<Failure>().map(|failure| failure.code);
+        let any = &error as &dyn StdError;
+        let of_call = || any.downcast_ref::<CallError>().map(|error| &error.failure);
+        let code = any.downcast_ref::<Failure>().or_else(of_call).map(|failure| failure.code);
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
@@ -81,6 +85,16 @@ mod tests {
         }
         assert_eq!(parse("7").unwrap(), 7);
         assert_eq!(parse("x").unwrap_err().to_string(), "invalid digit found in string");
+    }
+
+    #[test]
+    fn what_a_call_came_to_keeps_its_number() {
+        let failure = Failure::new(Code::Panicked, "at once");
+        let execution = limitless_faas_core::ExecutionId::derive("h", "k");
+        let error = CallError { key: "k".to_owned(), handler: "h".to_owned(), execution, failure };
+        let error = Error::from(error);
+        assert_eq!(error.code(), Some(Code::Panicked));
+        assert!(error.to_string().starts_with("call `k` of handler `h`"), "{error}");
     }
 
     #[test]

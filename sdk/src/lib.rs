@@ -35,7 +35,9 @@
 #[cfg(test)]
 extern crate self as limitless_faas;
 
+mod call;
 pub mod checkpoint;
+mod child;
 mod config;
 #[cfg(feature = "dmtcp")]
 pub mod dmtcp;
@@ -52,6 +54,7 @@ mod step;
 mod wait;
 pub mod workflow;
 
+pub use call::CallError;
 pub use checkpoint::{Context, Migrate, State};
 pub use error::{Error, Result};
 pub use handler::Handler;

@@ -39,6 +39,7 @@
 )]
 mod address;
 mod blob;
+mod calls;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "encryption")]

@@ -57,10 +57,14 @@ async fn platform(mut config: Config, folder: &tempfile::TempDir) -> Arc<Platfor
 }
 
 async fn deploy(platform: &Platform, limit: &str) {
+    deploy_as(platform, "squares", limit).await;
+}
+
+async fn deploy_as(platform: &Platform, handler: &str, limit: &str) {
     let (user, password) = platform.api_key().as_str().split_once(':').unwrap();
     let body = json!({
-        "service": "squares", "image": "subject",
-        "envVars": { "LIMITLESS_HANDLER": "squares", "exec_timeout": limit },
+        "service": handler, "image": "subject",
+        "envVars": { "LIMITLESS_HANDLER": handler, "exec_timeout": limit },
     });
     let request = Client::new().request(Method::POST, format!("{}/system/functions", platform.url()));
     let answer = request.basic_auth(user, Some(password)).body(body.to_string()).send().await.unwrap();
@@ -148,5 +152,27 @@ async fn the_queue_delivers_twice_and_there_is_one_result() {
     while let Ok((_, again)) = results.try_recv() {
         assert_eq!(again, body);
     }
+    Arc::into_inner(platform).unwrap().shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_calls_others_and_suspends_until_they_have_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config { faults: "duplicate=1".parse().unwrap(), ..Config::default() };
+    config.env.insert("LIMITLESS_STAY_MS".to_owned(), "200".to_owned());
+    let platform = platform(config, &folder).await;
+    deploy_as(&platform, "asks", "20s").await;
+    let (callback, mut results) = receiver(0).await;
+    Client::new()
+        .post(format!("{}/async-function/asks", platform.url()))
+        .header("x-limitless-callback-url", callback)
+        .body(json!({ "n": 1500, "file": folder.path().join("lines.txt") }).to_string())
+        .send()
+        .await
+        .unwrap();
+    let (_, body) = tokio::time::timeout(PATIENCE, results.recv()).await.unwrap().unwrap();
+    assert_eq!(body["result"], json!(3000), "{body}");
+    let executions = std::fs::read_dir(folder.path().join("executions")).unwrap();
+    assert_eq!(executions.count(), 3, "the handler, and each that it calls, once");
     Arc::into_inner(platform).unwrap().shutdown().await;
 }

@@ -10,6 +10,7 @@ use crate::args::Cancel;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::records::{Records, nonce, now_us};
+use crate::units;
 
 const BY: &str = "cargo faas cancel";
 
@@ -25,14 +26,16 @@ pub(super) async fn cancel(session: &Session, args: &Cancel) -> Result<()> {
         return Err(Error::usage(format!("execution {id} has ended already: it is {}", status.as_str()))
             .help(format!("`cargo faas result {id}` tells how")));
     }
+    let calls = records.cancel_calls(&execution, "the end of who called it").await?;
     if session.ui.is_json() {
-        return session
-            .ui
-            .print_json(&json!({ "execution": id, "handler": execution.handler, "status": status }));
+        return session.ui.print_json(
+            &json!({ "execution": id, "handler": execution.handler, "status": status, "calls": calls }),
+        );
     }
+    let with_calls = if calls == 0 { String::new() } else { format!(" and {}", units::count(calls, "call")) };
     session.ui.status(
         "Cancelled",
-        &format!("{id}; an invocation that still runs stops at its next look at the log"),
+        &format!("{id}{with_calls}; an invocation that still runs stops at its next look at the log"),
     );
     Ok(())
 }

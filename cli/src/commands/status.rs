@@ -1,27 +1,28 @@
 //! `cargo faas status`: what became of an execution.
 
-use limitless_faas_core::log::{Phase, Wake};
+use limitless_faas_core::log::{Phase, Status, Wake, ended_by};
 
 use super::Session;
-use crate::args::Status;
+use crate::args;
 use crate::error::Result;
 use crate::history::History;
-use crate::records::{Records, now_us};
+use crate::records::{OpenCall, Records, now_us};
 use crate::render;
 use crate::report::{self, Report};
 use crate::units;
 
-pub(super) async fn status(session: &Session, args: &Status) -> Result<()> {
+pub(super) async fn status(session: &Session, args: &args::Status) -> Result<()> {
     let records = session.records(args.one.records.store.as_deref())?;
     let id = records.resolve(&args.one.id).await?;
     let history = records.history(&id).await?;
     if session.ui.is_json() {
         return session.ui.print_json(&Report::of(&records, &history, None, None).await?);
     }
-    session.ui.print(&describe(&history, &records, now_us()))
+    let calls = records.open_calls_of(&history).await?;
+    session.ui.print(&describe(&history, &records, &calls, now_us()))
 }
 
-fn describe(history: &History, records: &Records, now_us: u64) -> String {
+fn describe(history: &History, records: &Records, calls: &[OpenCall], now_us: u64) -> String {
     let execution = &history.execution;
     let ago = units::duration(now_us.saturating_sub(history.span_us.1));
     let mut lines = vec![
@@ -34,6 +35,10 @@ fn describe(history: &History, records: &Records, now_us: u64) -> String {
     if let Some((_, saved)) = execution.newest() {
         lines.push(format!("checkpoint {} at {}", units::bytes(saved.bytes), saved.site));
     }
+    lines.extend(calls.iter().map(|call| {
+        let status = call.status.map_or("not begun", Status::as_str);
+        format!("calls      {} of {}, {status}", call.execution, call.handler)
+    }));
     let shown = report::shown(history, None);
     if !shown.is_empty() {
         lines.push(String::new());
@@ -73,9 +78,15 @@ fn detail(history: &History, now_us: u64) -> String {
 fn waits(id: &str, wake: &Wake, left_ms: u64) -> String {
     let time = wake.at_ms.map(|_| match left_ms {
         0 => format!("it is due: cargo faas wake {id}"),
+        _ if wake.events.iter().any(|event| ended_by(event).is_some()) => {
+            format!("it looks again in {}", units::duration(left_ms * 1000))
+        }
         _ => format!("it sleeps for another {}", units::duration(left_ms * 1000)),
     });
     let events = wake.events.iter().map(|event| {
+        if let Some(other) = ended_by(event) {
+            return format!("it waits for the end of execution {other}: cargo faas status {other}");
+        }
         let shown = render::printable(event);
         format!("it waits for event `{shown}`: cargo faas wake {id} --event {shown} --data JSON")
     });
@@ -90,7 +101,7 @@ mod tests {
 
     fn shown(scribe: &Scribe, after_us: u64) -> String {
         let records = Records::open("file:/store").unwrap();
-        plain(&describe(&scribe.history(), &records, BEGIN_US + after_us))
+        plain(&describe(&scribe.history(), &records, &[], BEGIN_US + after_us))
     }
 
     #[test]

@@ -115,7 +115,13 @@ async fn invoke(session: &Session, args: &Wake, dev: Option<Dev>, due: &[Executi
 }
 
 async fn one(client: &Client, execution: &Execution) -> Result<()> {
-    client.resume(&execution.handler, &execution.id).await.map(drop).map_err(|error| {
+    // What another execution called runs in the function of that one, under its own name.
+    let caller = execution.origin.as_ref().and_then(|origin| origin.caller.as_ref());
+    let asked = match caller {
+        Some(caller) => client.resume_in(&caller.function, &execution.handler, &execution.id).await,
+        None => client.resume(&execution.handler, &execution.id).await,
+    };
+    asked.map(drop).map_err(|error| {
         let failure = Failure::new(Code::SuccessorRefused, error.to_string());
         Error::new(Exit::Platform, format!("failed to invoke `{}` for {}", execution.handler, execution.id))
             .because(failure)

@@ -203,8 +203,20 @@ impl Client {
     /// Where the platform can't be reached or refuses.
     pub async fn resume(&self, handler: &str, id: &ExecutionId) -> Result<String> {
         match self.dialect {
-            Dialect::OpenWhisk => openwhisk::resume(self, handler, id).await,
-            Dialect::OpenFaas => openfaas::resume(self, handler, id).await,
+            Dialect::OpenWhisk => openwhisk::resume(self, handler, &resume_body(id, None)?).await,
+            Dialect::OpenFaas => openfaas::resume(self, handler, &resume_body(id, None)?).await,
+        }
+    }
+
+    /// [`Client::resume`] for an execution of `handler` that runs in the function of another handler.
+    ///
+    /// # Errors
+    /// As [`Client::resume`].
+    pub async fn resume_in(&self, function: &str, handler: &str, id: &ExecutionId) -> Result<String> {
+        let body = resume_body(id, Some(handler))?;
+        match self.dialect {
+            Dialect::OpenWhisk => openwhisk::resume(self, function, &body).await,
+            Dialect::OpenFaas => openfaas::resume(self, function, &body).await,
         }
     }
 
@@ -330,14 +342,17 @@ fn body_with(input: &Input, control: Option<&Value>) -> Result<Vec<u8>> {
 }
 
 /// The body of a call to go on, signed where there is a key: the function refuses it otherwise.
-fn resume_body(id: &ExecutionId) -> Result<Value> {
+fn resume_body(id: &ExecutionId, node: Option<&str>) -> Result<Value> {
     let mut control = json!({ "resume": id });
+    if let Some(node) = node {
+        control["node"] = json!(node);
+    }
     if let Some(text) = std::env::var(KEY_VARIABLE).ok().filter(|text| !text.is_empty()) {
         let keys = SecretKeys::parse(&text).map_err(|error| {
             Error::usage(format!("{KEY_VARIABLE} is not usable: {error}"))
                 .help("set it to the key that the function has")
         })?;
-        let asked = Resumption { execution: id, entry: None, node: None };
+        let asked = Resumption { execution: id, entry: None, node };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         control["signature"] = json!(keys.sign(&asked, now_ms));

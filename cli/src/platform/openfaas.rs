@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use limitless_faas_core::ExecutionId;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -39,9 +38,8 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
     queue(client, &call.handler, first(client, "async-function", call)?).await
 }
 
-pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
-    let request =
-        client.request(Method::POST, &path(client, "async-function", handler)).json(&resume_body(id)?);
+pub(super) async fn resume(client: &Client, handler: &str, body: &Value) -> Result<String> {
+    let request = client.request(Method::POST, &path(client, "async-function", handler)).json(body);
     queue(client, handler, request).await
 }
 
@@ -97,7 +95,7 @@ pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let request = match ask {
         Ask::First(call) => first(client, "function", call)?,
         Ask::Resume { handler, id } => {
-            client.request(Method::POST, &path(client, "function", handler)).json(&resume_body(id)?)
+            client.request(Method::POST, &path(client, "function", handler)).json(&resume_body(id, None)?)
         }
     };
     let response = client.send(request.timeout(WAIT)).await?;

@@ -1,13 +1,12 @@
 //! OpenWhisk's REST API.
 
-use limitless_faas_core::ExecutionId;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Client, Deployment, Said, body_with, failure_in, resume_body};
+use super::{Answer, Call, Client, Deployment, Said, body_with, failure_in};
 use crate::error::{Error, Result};
 
 const ACTIONS: &str = "/api/v1/namespaces/_/actions";
@@ -34,8 +33,8 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
     invoke(client, &call.handler, body_with(&call.input, Some(&control))?).await
 }
 
-pub(super) async fn resume(client: &Client, handler: &str, id: &ExecutionId) -> Result<String> {
-    invoke(client, handler, resume_body(id)?.to_string().into_bytes()).await
+pub(super) async fn resume(client: &Client, handler: &str, body: &Value) -> Result<String> {
+    invoke(client, handler, body.to_string().into_bytes()).await
 }
 
 async fn invoke(client: &Client, handler: &str, body: Vec<u8>) -> Result<String> {

@@ -56,6 +56,11 @@ impl<S> Context<S> {
         Parked
     }
 
+    /// Ends the run with a wait, where this does not stand in a race; there it may go on.
+    pub(crate) fn wait_beside(&self, wake: Wake) {
+        self.session.wait(wake);
+    }
+
     /// Whichever of two is over first. The run ends with a wait once both of them wait.
     pub(crate) async fn first<A, B>(
         &self,

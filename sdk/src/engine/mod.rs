@@ -42,7 +42,7 @@ pub(crate) use handler::lock;
 pub(crate) use state::fingerprint;
 #[cfg(feature = "programs")]
 pub(crate) use steps::Place;
-pub(crate) use steps::{Step, Steps, Wraps};
+pub(crate) use steps::{Step, Steps, Wraps, yield_once};
 
 /// A call as a platform's contract understood it.
 pub(crate) struct Incoming {

@@ -217,16 +217,23 @@ impl Steps {
         &self.crew
     }
 
-    /// What a node in another wrap is told of the workflow that calls it now.
-    pub(crate) fn caller(&self) -> Option<Caller> {
+    /// What a child is told of this execution, which calls it now and stays for so long.
+    pub(crate) fn caller(&self, stay: Duration) -> Option<Caller> {
         let wraps = &self.wraps;
-        let stay_ms = u64::try_from(wraps.stay.as_millis()).unwrap_or(u64::MAX);
+        let stay_ms = u64::try_from(stay.as_millis()).unwrap_or(u64::MAX);
         Some(Caller {
             execution: self.log.as_ref()?.id().clone(),
             function: wraps.beside.function()?.to_owned(),
             node: wraps.node.map(str::to_owned),
             stays_until_ms: (self.now_us() / 1000).saturating_add(stay_ms),
         })
+    }
+
+    /// How long a handler stays where it only waits for another execution: not into the time that it needs to go on and to save.
+    pub(crate) fn stay(&self) -> Duration {
+        const LEAST: Duration = Duration::from_millis(250);
+        let left = Duration::from_millis(self.wait_until_ms.saturating_sub(self.now_us() / 1000));
+        self.wraps.stay.min(left.max(LEAST))
     }
 
     /// When a workflow goes on that left its nodes to themselves and was told of no end, ms since 1970: by then one that was lost before it
@@ -633,7 +640,7 @@ async fn outcome(told: oneshot::Receiver<Result<(), Failure>>) -> Result<(), Fai
 }
 
 /// Lets whatever runs beside go on until it waits.
-async fn yield_once() {
+pub(crate) async fn yield_once() {
     let mut has_yielded = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut has_yielded, true) {

@@ -115,7 +115,7 @@ tuples!(A B C D E F G);
 tuples!(A B C D E F G H);
 
 /// The input object that a platform would send.
-pub(super) fn input(handler: &HandlerDef, arguments: &impl Arguments) -> serde_json::Result<Box<RawValue>> {
+pub(crate) fn input(handler: &HandlerDef, arguments: &impl Arguments) -> serde_json::Result<Box<RawValue>> {
     let mut values = arguments.write()?;
     if let [only] = handler.parameters
         && (only.whole_input)()

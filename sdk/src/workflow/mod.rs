@@ -13,6 +13,7 @@ mod join;
 mod place;
 mod tell;
 
+pub(crate) use call::input;
 pub use call::{Argument, Arguments, Callable, Fallible, Plain, Returns, argument};
 pub(crate) use crew::{Crew, Job};
 pub use definition::{EdgeDef, NodeDef, WorkflowDef};

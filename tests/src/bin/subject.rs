@@ -280,6 +280,67 @@ async fn races(ctx: Context, ms: u64) -> Result<String> {
     Ok(won)
 }
 
+/// Calls a handler that is short, and one that takes `n` ms; answers the sum of what they came to.
+#[handler]
+async fn asks(ctx: Context, n: u64, file: String) -> Result<u64> {
+    let short = ctx.call::<noted>("short", (n, file.clone())).await?;
+    let long = ctx.call::<ticks>("long", (n,)).await?;
+    ctx.step("after", async || append(&file, 0)).await?;
+    Ok(short + long)
+}
+
+/// [`asks`] without async, in a loop.
+#[handler]
+fn bids(ctx: Context, n: u64, times: u64) -> Result<u64> {
+    let mut sum = 0;
+    #[checkpoint]
+    for i in 0..times {
+        sum += ctx.blocking_call::<ticks>(format!("bid-{i}"), (n + i,))?;
+    }
+    Ok(sum)
+}
+
+/// Calls a handler that calls another one.
+#[handler]
+async fn passes_on(ctx: Context, n: u64, file: String) -> Result<u64> {
+    Ok(ctx.call::<asks>("asks", (n, file)).await?)
+}
+
+/// Calls what breaks; answers which execution that was, and its number.
+#[handler]
+async fn trusts(ctx: Context, how: String) -> Result<(String, String)> {
+    match ctx.call::<breaks>("breaks", (how,)).await {
+        Ok(_) => Err(Error::msg("it did not break")),
+        Err(error) => Ok((error.execution.to_string(), error.failure.to_string())),
+    }
+}
+
+/// Calls what goes on until it is stopped.
+#[handler]
+async fn follows(ctx: Context, file: String) -> Result<u64> {
+    Ok(ctx.call::<beats>("beats", (file,)).await?)
+}
+
+/// Calls what sleeps.
+#[handler]
+async fn lulls(ctx: Context, ms: u64, file: String) -> Result<u64> {
+    Ok(ctx.call::<naps>("naps", (ms, file)).await?)
+}
+
+/// A call of `n` ms against a step that takes longer than anybody waits.
+#[handler]
+async fn hurries(ctx: Context, n: u64) -> Result<u64> {
+    let call = ctx.call::<ticks>("ticks", (n,));
+    let step = ctx.step("slow", async || {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        Ok::<_, Error>(0)
+    });
+    match ctx.race("first", call, step).await? {
+        Race::Left(called) => Ok(called?),
+        Race::Right(slept) => slept,
+    }
+}
+
 /// Fails twice, with a wait after each that is longer than an invocation has.
 #[handler]
 async fn insists(ctx: Context, wait_ms: u64, file: String) -> Result<u32> {
@@ -542,6 +603,13 @@ fn main() {
         dozes,
         awaits,
         races,
+        asks,
+        bids,
+        passes_on,
+        trusts,
+        follows,
+        lulls,
+        hurries,
         insists,
         dares,
         bulky_async,

@@ -1,0 +1,194 @@
+//! A handler that runs as an execution of its own because another execution wants its result: a node in another wrap, or a call.
+//!
+//! Its id follows from the one that wants it, so that calling it again joins it. It saves its state and goes on by itself; what it came to
+//! stands in its log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use limitless_faas_core::log::{Caller, Phase, Wake, end_of};
+use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
+use limitless_faas_store::Log;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::engine::{Steps, call_off, no_store};
+use crate::handler::HandlerDef;
+use crate::runtime::control::{self, Control};
+
+/// How long to leave it after its function said that it goes on, or nothing: at first, and at most.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// How long the end of an execution waits until a child is called off.
+const CALL_OFF: Duration = Duration::from_secs(2);
+/// A function that is down for so many calls in a row is given up.
+const CALLS: u32 = 40;
+
+/// An execution that another one wants the result of.
+pub(crate) struct Child {
+    steps: Arc<Steps>,
+    handler: &'static str,
+    /// The function that runs it, beside this one.
+    function: String,
+    body: String,
+    log: Log,
+}
+
+/// What it came to: its result as JSON, or why there is none.
+pub(crate) type Ended = Result<String, Failure>;
+
+/// What a function answers to who calls one of its handlers by name.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    result: Option<Box<RawValue>>,
+    #[serde(default)]
+    status: Option<String>,
+    /// The platform did not wait any longer.
+    #[serde(default, rename = "activationId")]
+    activation: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    code: Option<Code>,
+}
+
+impl Child {
+    /// The one of this key; it begins once it is waited for. It is told of an end where `stay` has passed by then.
+    ///
+    /// # Errors
+    /// Where there is no store, or the input is no object.
+    pub(crate) fn new(
+        steps: &Arc<Steps>,
+        function: &str,
+        handler: &'static HandlerDef,
+        key: String,
+        input: &RawValue,
+        stay: Duration,
+    ) -> Result<Self, Failure> {
+        let log = steps.log().ok_or_else(no_store)?;
+        let log = Log::new(log.store().clone(), ExecutionId::derive(handler.name, &key));
+        let body = body(handler, input, key, steps.caller(stay))?;
+        Ok(Self { steps: steps.clone(), handler: handler.name, function: function.to_owned(), body, log })
+    }
+
+    pub(crate) fn id(&self) -> &ExecutionId {
+        self.log.id()
+    }
+
+    /// Calls until there is an end. An error whose code says to try again is none of the child's: it was not reached.
+    pub(crate) async fn wait(&self) -> Ended {
+        let (mut pause, mut silent) = (AGAIN.0, 0);
+        // One that ended while nobody waited is not called: on a slow platform the caller would leave again before the answer, be woken by
+        // the same end, and so for ever.
+        if self.steps.is_resumed()
+            && let Ok(Some(ended)) = self.logged().await
+        {
+            return ended;
+        }
+        loop {
+            match self.call().await {
+                Ok(Some(ended)) => return ended,
+                Ok(None) => silent = 0,
+                Err(failure) if failure.code.advice() != Advice::Retry => return Err(failure),
+                Err(failure) => {
+                    silent += 1;
+                    if silent >= CALLS {
+                        let message = format!("its function `{}` does not answer: {failure}", self.function);
+                        return Err(Failure::new(failure.code, message));
+                    }
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(AGAIN.1);
+        }
+    }
+
+    /// One call; none where it goes on.
+    async fn call(&self) -> Result<Option<Ended>, Failure> {
+        let wraps = self.steps.wraps();
+        let said = wraps.outgoing.call_wrap(&wraps.beside, &self.function, self.body.clone()).await?;
+        let said: Said = serde_json::from_str(said.get())
+            .map_err(|error| Failure::new(Code::SuccessorRefused, error.to_string()))?;
+        match (said.result, said.status, said.error, said.code) {
+            (Some(result), ..) => Ok(Some(Ok(result.get().to_owned()))),
+            (_, Some(_), ..) => self.logged().await,
+            _ if said.activation.is_some() => self.logged().await,
+            (.., Some(error), Some(code)) => match code.advice() {
+                Advice::Retry | Advice::Fenced => self.logged().await,
+                _ => Ok(Some(Err(numbered(code, &error)))),
+            },
+            // The platform's own words: the function was killed, or is not there any more.
+            (.., Some(error), None) => Err(Failure::new(Code::SuccessorRefused, error)),
+            _ => Err(Failure::new(Code::SuccessorRefused, "an answer that a function does not give")),
+        }
+    }
+
+    /// How it ended by its log.
+    async fn logged(&self) -> Result<Option<Ended>, Failure> {
+        let Some(execution) = self.log.execution().await? else { return Ok(None) };
+        Ok(match execution.phase {
+            Phase::Completed(stored) => Some(Ok(self.log.json(&stored).await?)),
+            Phase::Failed(failure) => Some(Err(failure)),
+            Phase::Cancelled { .. } => Some(Err(Failure::new(Code::Cancelled, "it was called off"))),
+            _ => None,
+        })
+    }
+
+    /// What an execution waits for that leaves this one to itself: its end; and where nobody says that it waits itself, some time, since
+    /// it may have been lost before it wrote anything.
+    pub(crate) async fn wake(&self) -> Wake {
+        let found = self.log.execution().await.ok().flatten();
+        let own = found.and_then(|execution| match execution.phase {
+            Phase::Suspended { wake, .. } => wake,
+            _ => None,
+        });
+        let returns_at_ms = self.steps.returns_at_ms();
+        let at_ms = match own {
+            Some(own) => own.at_ms.map(|at_ms| at_ms.max(returns_at_ms)),
+            None => Some(returns_at_ms),
+        };
+        Wake { at_ms, events: vec![self.end()] }
+    }
+
+    /// The event that is its end.
+    pub(crate) fn end(&self) -> String {
+        end_of(self.id())
+    }
+
+    /// Nobody wants its result any more.
+    pub(crate) fn call_off(&self) {
+        let (log, handler, (called, off)) = (self.log.clone(), self.handler, mpsc::channel());
+        self.steps.process().spawn(async move {
+            call_off(&log, handler).await;
+            let _ = called.send(());
+        });
+        // Before the caller tells its own end: after that its sandbox may be frozen. A store that takes longer leaves the child to end by
+        // itself, which costs and harms nothing.
+        let _ = off.recv_timeout(CALL_OFF);
+    }
+}
+
+/// The number stands in the text too, as a person would read it there.
+fn numbered(code: Code, text: &str) -> Failure {
+    let number = format!(" ({code})");
+    Failure::new(code, text.strip_suffix(&number).unwrap_or(text))
+}
+
+/// The child's input, and beside it which handler is meant and which execution.
+fn body(
+    handler: &HandlerDef,
+    input: &RawValue,
+    key: String,
+    caller: Option<Caller>,
+) -> Result<String, Failure> {
+    let unwritable = |error: serde_json::Error| {
+        Failure::new(Code::BadInput, format!("the input is not an object: {error}"))
+    };
+    let mut fields: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(input.get()).map_err(unwritable)?;
+    let node = Some(handler.name.to_owned());
+    let control = Control { idempotency_key: Some(key), node, caller, ..Control::default() };
+    fields.insert(control::FIELD.to_owned(), to_raw_value(&control).map_err(unwritable)?);
+    serde_json::to_string(&fields).map_err(unwritable)
+}
