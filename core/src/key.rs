@@ -5,6 +5,7 @@
 //!                /checkpoints/<name>      immutable checkpoint blobs
 //!                /packs/<name>            pieces of large checkpoints, where the store is over a network
 //!                /segments/<epoch>-<nonce> results of steps, appended by one owner
+//!                /segments/large-<hash>  a node's or call's result that is too large to stand among those
 //!                /input  /result          JSON too large for a log entry
 //!                /events/<hash>           what executions wait for, each created once
 //!                /end                     the mark that goes before any deletion
@@ -60,6 +61,11 @@ pub fn checkpoint_name(epoch: u64, nonce: Nonce, sequence: u64, attempt: u32) ->
 /// The segment of step results that one owner appends to.
 pub fn segment(id: &ExecutionId, epoch: u64, nonce: Nonce) -> String {
     format!("{EXECUTIONS}/{id}/segments/{epoch}-{nonce}")
+}
+
+/// What a node or a call came to, where that is too large for a record among those of steps: by its hash.
+pub fn large_result(id: &ExecutionId, content: &str) -> String {
+    format!("{EXECUTIONS}/{id}/segments/large-{content}")
 }
 
 /// The input, where it is too large for the log's first entry.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use limitless_faas_core::log::{Caller, Phase, Wake, end_of};
+use limitless_faas_core::log::{Phase, Wake, end_of};
 use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
 use limitless_faas_store::Log;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::engine::{Steps, call_off, no_store};
 use crate::handler::HandlerDef;
+use crate::large;
 use crate::runtime::control::{self, Control};
 
 /// How long to leave it after its function said that it goes on, or nothing: at first, and at most.
@@ -31,6 +32,8 @@ pub(crate) struct Child {
     /// The function that runs it, beside this one.
     function: String,
     body: String,
+    /// Its input, where that does not go with the call.
+    large: Option<large::Input>,
     log: Log,
 }
 
@@ -68,8 +71,23 @@ impl Child {
     ) -> Result<Self, Failure> {
         let log = steps.log().ok_or_else(no_store)?;
         let log = Log::new(log.store().clone(), ExecutionId::derive(handler.name, &key));
-        let body = body(handler, input, key, steps.caller(stay))?;
-        Ok(Self { steps: steps.clone(), handler: handler.name, function: function.to_owned(), body, log })
+        let large = large::Input::new(input.get());
+        let control = Control {
+            idempotency_key: Some(key),
+            node: Some(handler.name.to_owned()),
+            caller: steps.caller(stay),
+            input: large.as_ref().map(large::Input::at),
+            ..Control::default()
+        };
+        let body = body(large.is_none().then_some(input), &control)?;
+        Ok(Self {
+            steps: steps.clone(),
+            handler: handler.name,
+            function: function.to_owned(),
+            body,
+            large,
+            log,
+        })
     }
 
     pub(crate) fn id(&self) -> &ExecutionId {
@@ -85,6 +103,9 @@ impl Child {
             && let Ok(Some(ended)) = self.logged().await
         {
             return ended;
+        }
+        if let Some(input) = &self.large {
+            input.store(&self.steps, &self.log).await?;
         }
         loop {
             match self.call().await {
@@ -175,20 +196,13 @@ fn numbered(code: Code, text: &str) -> Failure {
     Failure::new(code, text.strip_suffix(&number).unwrap_or(text))
 }
 
-/// The child's input, and beside it which handler is meant and which execution.
-fn body(
-    handler: &HandlerDef,
-    input: &RawValue,
-    key: String,
-    caller: Option<Caller>,
-) -> Result<String, Failure> {
+/// The child's input, unless it goes by the store, and beside it what is meant.
+fn body(input: Option<&RawValue>, control: &Control) -> Result<String, Failure> {
     let unwritable = |error: serde_json::Error| {
         Failure::new(Code::BadInput, format!("the input is not an object: {error}"))
     };
     let mut fields: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_str(input.get()).map_err(unwritable)?;
-    let node = Some(handler.name.to_owned());
-    let control = Control { idempotency_key: Some(key), node, caller, ..Control::default() };
-    fields.insert(control::FIELD.to_owned(), to_raw_value(&control).map_err(unwritable)?);
+        serde_json::from_str(input.map_or("{}", RawValue::get)).map_err(unwritable)?;
+    fields.insert(control::FIELD.to_owned(), to_raw_value(control).map_err(unwritable)?);
     serde_json::to_string(&fields).map_err(unwritable)
 }

@@ -44,6 +44,7 @@ pub mod dmtcp;
 mod engine;
 mod error;
 pub mod handler;
+mod large;
 #[cfg(feature = "programs")]
 pub mod program;
 mod retry;

@@ -134,6 +134,20 @@ async fn a_result_too_large_for_an_answer_goes_by_the_store() {
     stage.platform.shutdown().await;
 }
 
+/// 3 MB in and 6 MB out, which is more than a platform or a record takes; suspended on the way, so that it is read back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inputs_and_results_of_any_size_go_from_node_to_node_wherever_they_run() {
+    const BYTES: usize = 3 << 20;
+    for (model, seed) in [Model::OneToOne, Model::Sand, Model::Ours].into_iter().zip(1..) {
+        let config = Config { faults: "kill=0.3".parse().unwrap(), seed, ..Config::default() };
+        let stage = placed("weighty", model, Setting { config, time_limit: Duration::from_secs(5) }).await;
+        let (folded, entries) =
+            stage.see_through("weighty", &json!({ "bytes": BYTES }), "k", PATIENCE).await.unwrap();
+        assert_eq!(result(&folded), json!(2 * BYTES), "{}: {entries:#?}", model.name());
+        stage.platform.shutdown().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_map_is_spread_over_the_processes_of_a_pool() {
     let setting = Setting { time_limit: Duration::from_secs(20), ..Setting::default() };

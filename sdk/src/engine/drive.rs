@@ -251,6 +251,9 @@ impl Drive {
 
     /// The input that an entry refers to by key, for the entries that begin a log.
     fn large_input(&self, entry: &Entry) -> Option<(String, String)> {
+        if matches!(self.incoming.asked, Asked::First { input_at: Some(_), .. }) {
+            return None;
+        }
         let origin = match &entry.kind {
             Kind::Started { origin, .. } => origin,
             Kind::Completed { origin, .. } | Kind::Failed { origin, .. } => origin.as_ref()?,

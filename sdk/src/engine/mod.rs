@@ -28,10 +28,12 @@ use limitless_faas_core::log::{Caller, Driver, Input, Origin, RESULT_INLINE_LIMI
 use limitless_faas_core::signature::{SecretKeys, Signature};
 use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, key};
 use limitless_faas_store::{Log, Settings, Store, open_with_faults};
+use serde_json::value::RawValue;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::handler::HandlerDef;
+use crate::large;
 use crate::runtime::outgoing::{Outgoing, Successor};
 use crate::runtime::turns::Turns;
 use world::World;
@@ -119,6 +121,8 @@ pub(crate) enum Asked {
         is_durable: bool,
         callback: Option<String>,
         caller: Option<Caller>,
+        /// Which of the execution's inputs in the store it is, where it did not come with the call.
+        input_at: Option<Nonce>,
     },
     /// Go on with an execution.
     Resume { execution: ExecutionId, entry: Option<u64>, signature: Option<Signature> },
@@ -276,8 +280,11 @@ impl Engine {
     }
 
     /// One delivery, from its arrival to its answer.
-    pub(crate) async fn answer(self: &Arc<Self>, incoming: Incoming) -> Reply {
+    pub(crate) async fn answer(self: &Arc<Self>, mut incoming: Incoming) -> Reply {
         if let Err(failure) = self.admit(&incoming) {
+            return Reply::Refused(failure);
+        }
+        if let Err(failure) = self.fetch_input(&mut incoming).await {
             return Reply::Refused(failure);
         }
         let (delivery, input) = self.delivery(&incoming);
@@ -305,6 +312,20 @@ impl Engine {
                 None => Reply::Refused(no_store()),
             },
         }
+    }
+
+    /// Reads an input that was too large for its call.
+    async fn fetch_input(&self, incoming: &mut Incoming) -> Result<(), Failure> {
+        let Asked::First { execution, input, input_at: Some(at), .. } = &mut incoming.asked else {
+            return Ok(());
+        };
+        let log = self.log(execution, &incoming.vars)?.ok_or_else(no_store)?;
+        let json = large::input(&log, *at).await?;
+        let json: &RawValue = serde_json::from_str(&json).map_err(|error| {
+            Failure::new(Code::BadInput, format!("the input of node `{}`: {error}", incoming.handler.name))
+        })?;
+        *input = crate::runtime::input::canonical_value(json)?;
+        Ok(())
     }
 
     /// The log of an execution. The store is opened once; one that can't be opened is tried again with the next delivery.
@@ -358,9 +379,9 @@ impl Engine {
             Asked::Resume { execution, entry, .. } => {
                 (execution.clone(), Call::Resume { entry: *entry }, None)
             }
-            Asked::First { execution, input, is_durable, callback, caller } => {
+            Asked::First { execution, input, is_durable, callback, caller, input_at } => {
                 let origin = Origin {
-                    input: described(execution, nonce, input),
+                    input: described(execution, nonce, input, *input_at),
                     callback: callback.clone(),
                     caller: caller.clone(),
                 };
@@ -430,13 +451,13 @@ impl Drop for Counted {
     }
 }
 
-/// The input as the log has it: a large one stands under a key of its own, written when the log begins.
-fn described(execution: &ExecutionId, nonce: Nonce, json: &str) -> Input {
+/// The input as the log has it: a large one stands under a key of its own, written when the log begins or `at` before its call.
+fn described(execution: &ExecutionId, nonce: Nonce, json: &str, at: Option<Nonce>) -> Input {
     let digest = blake3::hash(json.as_bytes()).to_hex().to_string();
-    let stored = if json.len() <= RESULT_INLINE_LIMIT {
-        Stored::Json(json.to_owned())
-    } else {
-        Stored::Key(key::input(execution, nonce))
+    let stored = match at {
+        Some(at) => Stored::Key(key::input(execution, at)),
+        None if json.len() <= RESULT_INLINE_LIMIT => Stored::Json(json.to_owned()),
+        None => Stored::Key(key::input(execution, nonce)),
     };
     Input { digest, stored }
 }

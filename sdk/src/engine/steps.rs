@@ -416,7 +416,6 @@ impl Steps {
     }
 
     /// Ends the run with this failure, whatever it answers.
-    #[cfg(feature = "programs")]
     pub(crate) fn fail(&self, failure: Failure) {
         lock(&self.known).fatal(failure);
     }

@@ -2,7 +2,7 @@
 
 use limitless_faas_core::log::Caller;
 use limitless_faas_core::signature::{Resumption, Signature};
-use limitless_faas_core::{Code, ExecutionId, Failure};
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +33,9 @@ pub(crate) struct Control {
     /// The workflow that calls it as a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) caller: Option<Caller>,
+    /// Which of the execution's inputs in the store it gets: one that would have been too large for the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<Nonce>,
     /// That who asks to go on has a key of the deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signature: Option<Signature>,

@@ -66,6 +66,7 @@ fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: String, contr
         is_durable: key.is_some() || callback.is_some() || is_from_queue(headers),
         callback,
         caller: control.caller,
+        input_at: control.input,
     }
 }
 

@@ -143,6 +143,7 @@ impl OpenWhisk {
                 is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
                 callback: control.callback,
                 caller: control.caller,
+                input_at: control.input,
             },
         };
         Ok(Incoming {

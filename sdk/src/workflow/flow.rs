@@ -24,6 +24,7 @@ use crate::config::NODES_AT_ONCE;
 use crate::engine::{Step, Steps};
 use crate::error::Error;
 use crate::handler::HandlerDef;
+use crate::large;
 use crate::step::{decode, encode};
 
 /// What `.await` on a call of `H` gives, for a value `V`.
@@ -142,17 +143,21 @@ impl Flow {
         };
         let key = format!("node {}", node.name);
         if let Step::Recorded(bytes) = steps.begin(&key)? {
-            return decode(&key, &bytes);
+            return Ok(large::found(&steps, decode(&key, &bytes)?).await?);
         }
         steps.ready().await?;
         self.settle().await;
         let mut under_way = Some(UnderWay::begin(self));
         let result = node.run(self, &mut under_way).await.inspect_err(|_| steps.give_up(&key))?;
-        let bytes = encode(&key, &result.json)?;
-        if result.is_durable {
-            steps.record_behind(&key, bytes)?;
-        } else {
-            steps.record_aside(&key, bytes).await?;
+        match (result.is_durable, large::is_large(&result.json)) {
+            (true, false) => steps.record_behind(&key, encode(&key, &result.json)?)?,
+            // Whoever asks again is told where it stands.
+            (true, true) => {}
+            (false, false) => steps.record_aside(&key, encode(&key, &result.json)?).await?,
+            (false, true) => {
+                let at = large::put_aside(&steps, &result.json).await?;
+                steps.record_aside(&key, encode(&key, &at)?).await?;
+            }
         }
         drop(under_way);
         self.recorded.fetch_add(1, Ordering::Relaxed);

@@ -104,6 +104,26 @@ async fn heavy(bytes: usize) -> Result<usize> {
     Ok(text.len())
 }
 
+/// A node that gets more than a platform carries, and gives as much to the next one.
+#[workflow]
+async fn weighty(bytes: usize) -> Result<usize> {
+    let text = blank(bytes).await;
+    let twice = doubled(text).await;
+    Ok(measured(twice).await)
+}
+
+/// A text and the same again.
+#[handler]
+fn doubled(text: String) -> String {
+    text.repeat(2)
+}
+
+/// How long a text is.
+#[handler]
+fn measured(text: String) -> usize {
+    text.len()
+}
+
 /// So many spaces.
 #[handler]
 fn blank(bytes: usize) -> String {
@@ -588,6 +608,9 @@ fn main() {
         ticks,
         fragile,
         patient,
+        weighty,
+        doubled,
+        measured,
         beats,
         twins,
         heavy,

@@ -181,6 +181,7 @@ impl History {
                 is_durable: self.is_durable,
                 callback: self.callback.clone(),
                 caller: None,
+                input_at: None,
             }
         };
         let received_us = process.now_us();
