@@ -5,12 +5,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use limitless_faas_core::ExecutionId;
 use limitless_faas_core::graph::EdgeKind;
 use limitless_faas_core::log::{Execution, Kind, Phase, Stored};
 use limitless_faas_core::manifest::Manifest;
 use limitless_faas_core::node::{NodeEvent, What};
 use limitless_faas_core::placement::{Model, Place};
+use limitless_faas_core::{Code, ExecutionId, Failure};
 use limitless_faas_local::{Config, EventKind};
 use limitless_faas_tests::{Setting, Stage};
 use serde_json::{Value, json};
@@ -120,6 +120,43 @@ async fn a_node_that_fails_is_named_wherever_it_runs_and_its_sibling_stops() {
                 assert!(matches!(sibling.phase, Phase::Cancelled { .. }), "{sibling:#?}");
             }
             stage.platform.shutdown().await;
+        }
+    }
+}
+
+/// What the workflow failed with.
+async fn failed(workflow: &str, input: Value, model: Model) -> Failure {
+    let setting = Setting { time_limit: Duration::from_secs(1), ..Setting::default() };
+    let stage = placed(workflow, model, setting).await;
+    let (folded, _) = stage.see_through(workflow, &input, "k", PATIENCE).await.unwrap();
+    let Phase::Failed(failure) = folded.phase else { panic!("{workflow} {}: {folded:#?}", model.name()) };
+    stage.platform.shutdown().await;
+    failure
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_never_ends_is_named_wherever_it_runs() {
+    let (blocking, waiting) = (json!({ "how": "blocking" }), json!({ "how": "async" }));
+    let cases = [
+        ("endless", blocking.clone(), Model::Ours, "stuck"),
+        ("endless", waiting, Model::Ours, "hangs"),
+        ("endless", blocking.clone(), Model::Sand, "stuck"),
+        ("endless", blocking, Model::OneToOne, "stuck"),
+        ("unequal", json!({}), Model::Ours, "stuck"),
+        ("unequal", json!({}), Model::Faastlane, "stuck"),
+    ];
+    let ends = cases.clone().map(|(workflow, input, model, _)| failed(workflow, input, model));
+    for (failure, (workflow, _, model, node)) in futures_util::future::join_all(ends).await.iter().zip(cases)
+    {
+        let case = format!("{workflow} {}: {failure}", model.name());
+        if model == Model::OneToOne {
+            let why =
+                format!("node `{node}` failed: handler `{node}` made no progress: 10 invocations in a row");
+            assert!(failure.message.contains(&why), "{case}");
+        } else {
+            assert_eq!(failure.code, Code::NoProgress, "{case}");
+            let why = format!("node `{node}` made no progress: 5 invocations in a row");
+            assert!(failure.message.contains(&why), "{case}");
         }
     }
 }

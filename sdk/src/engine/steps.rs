@@ -40,7 +40,6 @@ pub(crate) struct Steps {
     log: Option<Log>,
     #[cfg(feature = "programs")]
     execution: ExecutionId,
-    #[cfg(feature = "programs")]
     deadline_ms: u64,
     nonce: Nonce,
     limit_ms: u64,
@@ -193,7 +192,6 @@ impl Steps {
             log,
             #[cfg(feature = "programs")]
             execution: delivery.execution.clone(),
-            #[cfg(feature = "programs")]
             deadline_ms: delivery.deadline_ms,
             nonce: delivery.nonce,
             limit_ms: delivery.driver.limit_ms,
@@ -276,6 +274,16 @@ impl Steps {
     /// How a handler that is not async may wait.
     pub(crate) fn blocking(&self) -> Option<Blocking<'_>> {
         (!self.is_async).then_some(Blocking(self))
+    }
+
+    /// The time limit of this invocation.
+    pub(crate) fn limit_ms(&self) -> u64 {
+        self.limit_ms
+    }
+
+    /// How long it is until the deadline.
+    pub(crate) fn left(&self) -> Duration {
+        Duration::from_micros(self.deadline_ms.saturating_mul(1000).saturating_sub(self.now_us()))
     }
 
     /// Microseconds since 1970.

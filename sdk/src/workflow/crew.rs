@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
 
+use super::late::Computing;
 use crate::checkpoint::{Request, Session};
 use crate::engine::lock;
 
@@ -27,6 +28,7 @@ pub(crate) struct Crew {
     jobs: Mutex<Jobs>,
     /// Nodes of the workflow that are called, and whose result is not recorded yet.
     under_way: AtomicUsize,
+    computing: Computing,
 }
 
 #[derive(Default)]
@@ -42,12 +44,22 @@ struct Jobs {
 
 impl Crew {
     pub(crate) fn new(process: Handle) -> Arc<Self> {
-        Arc::new(Self { process, jobs: Mutex::default(), under_way: AtomicUsize::new(0) })
+        Arc::new(Self {
+            process,
+            jobs: Mutex::default(),
+            under_way: AtomicUsize::new(0),
+            computing: Computing::default(),
+        })
     }
 
     /// How many nodes are under way.
     pub(super) fn under_way(&self) -> &AtomicUsize {
         &self.under_way
+    }
+
+    /// The calls that compute here.
+    pub(super) fn computing(&self) -> &Computing {
+        &self.computing
     }
 
     /// Leaves a call for when the workflow waits.

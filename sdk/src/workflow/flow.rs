@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::Poll;
 
+use limitless_faas_core::Failure;
 use limitless_faas_core::placement::Place;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -17,6 +18,7 @@ use super::call::{Argument, Arguments, Callable, Returns, input};
 use super::crew::Crew;
 use super::far::Far;
 use super::join::all;
+use super::late::{Before, Turn};
 use super::place::{self, Call, Ended, Started, Stop};
 use super::tell::Told;
 use crate::checkpoint::{Context, Outcome, Request, Session, Starting, StateCodec};
@@ -182,6 +184,14 @@ impl Flow {
         std::future::pending().await
     }
 
+    /// Ends the workflow with an error of ours, whatever it would make of it.
+    async fn give_up(&self, steps: &Steps, failure: Failure) -> ! {
+        let message = failure.to_string();
+        steps.fail(failure);
+        self.session.end(Outcome::Returned(Err(crate::checkpoint::ApplicationError { message })));
+        std::future::pending().await
+    }
+
     /// How many nodes compute, or have a result that is being recorded.
     pub(super) fn under_way(&self) -> usize {
         self.crew.as_ref().map_or(0, |crew| crew.under_way().load(Ordering::Acquire))
@@ -208,7 +218,7 @@ impl Flow {
     }
 }
 
-fn steps(session: &Session) -> Option<Arc<Steps>> {
+pub(super) fn steps(session: &Session) -> Option<Arc<Steps>> {
     let services: Arc<dyn Any + Send + Sync> = session.services()?;
     services.downcast().ok()
 }
@@ -245,6 +255,15 @@ pub(super) struct Node<'a> {
     pub(super) input: &'a RawValue,
 }
 
+/// What is known of a node from before.
+struct Kept {
+    /// What it saved last.
+    from: Option<Vec<u8>>,
+    /// The key under which it saves next.
+    key: String,
+    before: Before,
+}
+
 /// A node's result, as JSON.
 struct Returned {
     json: String,
@@ -257,10 +276,15 @@ const LOSSES: u32 = 3;
 
 impl Node<'_> {
     async fn run<'f>(&self, flow: &'f Flow, under_way: &mut Option<UnderWay<'f>>) -> Result<Returned, Error> {
-        let (mut from, key) = self.kept(flow)?;
+        let Kept { mut from, key, before } = self.kept(flow)?;
+        if let Some(steps) = flow.steps()
+            && let Some(failure) = before.exhausted(self, steps.limit_ms())
+        {
+            flow.give_up(&steps, failure).await;
+        }
         let (mut attempt, mut lost) = (0, 0);
         loop {
-            let (ended, place) = self.attempt(flow, from.clone(), attempt).await?;
+            let (ended, place) = self.attempt(flow, from.clone(), attempt, before).await?;
             match ended {
                 Ended::Returned(json) => {
                     return Ok(Returned { json, is_durable: matches!(place, Place::Remote(_)) });
@@ -285,14 +309,16 @@ impl Node<'_> {
         Error::msg(format!("node `{}` failed: {why}", self.name))
     }
 
-    /// What the node saved last, and the key under which it saves next.
-    fn kept(&self, flow: &Flow) -> Result<(Option<Vec<u8>>, String), Error> {
+    fn kept(&self, flow: &Flow) -> Result<Kept, Error> {
         let mut latest = None;
         for number in 1.. {
             let key = format!("state {number} of node {}", self.name);
             match flow.steps().map(|steps| steps.begin(&key)).transpose()? {
                 Some(Step::Recorded(bytes)) => latest = Some(bytes).filter(|bytes| !bytes.is_empty()),
-                Some(Step::Fresh) | None => return Ok((latest, key)),
+                Some(Step::Fresh) | None => {
+                    let before = Before::of(flow.steps().as_deref(), self.name, number - 1);
+                    return Ok(Kept { from: latest, key, before });
+                }
             }
         }
         Err(self.failed("it saved its state more often than can be counted"))
@@ -311,11 +337,13 @@ impl Node<'_> {
         flow: &Flow,
         from: Option<Vec<u8>>,
         attempt: u32,
+        before: Before,
     ) -> Result<(Ended, Place), Error> {
-        let turn = flow.turns.clone().acquire_owned().await?;
+        let permit = flow.turns.clone().acquire_owned().await?;
         let (name, input) = (self.name.to_owned(), self.input.to_owned());
-        let call = Call { handler: self.handler, name, attempt, input, from, turn };
         let steps = flow.steps();
+        let turn = Turn::begin(steps.as_deref(), self.name, before, permit);
+        let call = Call { handler: self.handler, name, attempt, input, from, turn };
         let place = place::find(steps.as_ref(), self.name, flow.started.fetch_add(1, Ordering::Relaxed));
         let mut told = Told::begin(steps.as_deref(), self, &place);
         let started =

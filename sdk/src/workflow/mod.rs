@@ -10,6 +10,7 @@ mod definition;
 mod far;
 mod flow;
 mod join;
+mod late;
 mod place;
 mod tell;
 
@@ -19,4 +20,5 @@ pub(crate) use crew::{Crew, Job};
 pub use definition::{EdgeDef, NodeDef, WorkflowDef};
 pub use flow::{Flow, enter};
 pub use join::{both, try_both};
+pub(crate) use late::watch;
 pub(crate) use place::{WORKER, work};

@@ -486,6 +486,28 @@ fn stuck(ms: u64) -> u64 {
     rounds
 }
 
+/// Waits for what never happens.
+#[handler]
+async fn hangs() -> u64 {
+    std::future::pending().await
+}
+
+/// A node that never ends, and nothing else.
+#[workflow]
+async fn endless(how: String) -> u64 {
+    match how.as_str() {
+        "blocking" => stuck(3_600_000_u64).await,
+        _ => hangs().await,
+    }
+}
+
+/// A node that never ends beside one that takes for ever, and saves its state.
+#[workflow]
+async fn unequal() -> u64 {
+    let (sum, rounds) = join!(squares(1_000_000_000_u64, Some(1000)), stuck(3_600_000_u64));
+    sum + rounds
+}
+
 /// Waits for ever without getting anywhere.
 #[handler]
 async fn idle(ctx: Context<Wave>) -> u64 {
@@ -642,6 +664,9 @@ fn main() {
         swells,
         keeps,
         stuck,
+        hangs,
+        endless,
+        unequal,
         idle,
         panics,
         refuses,

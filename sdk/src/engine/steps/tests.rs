@@ -143,7 +143,6 @@ fn steps(store: &Gated, nonce: u8) -> Arc<Steps> {
         log: Some(Log::new(Arc::new(store.clone()), execution.clone())),
         #[cfg(feature = "programs")]
         execution,
-        #[cfg(feature = "programs")]
         deadline_ms: later_ms(),
         nonce: Nonce::from_random([nonce; 8]),
         limit_ms: 1000,

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use limitless_faas_core::placement::Place;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use crate::checkpoint::{Outcome, Session};
 use crate::engine::Steps;
 use crate::error::Error;
 use crate::handler::HandlerDef;
+use crate::workflow::late::Turn;
 
 mod process;
 mod remote;
@@ -31,7 +32,7 @@ pub(super) struct Call {
     /// What it saved last.
     pub(super) from: Option<Vec<u8>>,
     /// Keeps others waiting while it runs.
-    pub(super) turn: OwnedSemaphorePermit,
+    pub(super) turn: Turn,
 }
 
 /// How a call ended.

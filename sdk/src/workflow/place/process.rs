@@ -20,6 +20,7 @@ use super::{Call, Ended, Runner, Saved, Started, Stop, compute};
 use crate::checkpoint::{Request, Session};
 use crate::error::Error;
 use crate::handler::HandlerDef;
+use crate::workflow::late::Turn;
 
 /// The argument that makes a function's binary a process of a pool.
 pub(crate) const WORKER: &str = "node-worker";
@@ -54,7 +55,7 @@ struct Worker {
 
 #[derive(Default)]
 struct Waiting {
-    calls: BTreeMap<u64, (oneshot::Sender<Ended>, tokio::sync::OwnedSemaphorePermit)>,
+    calls: BTreeMap<u64, (oneshot::Sender<Ended>, Turn)>,
     /// How the process ended, if it did.
     gone: Option<String>,
 }
@@ -109,7 +110,7 @@ fn worker(number: u32) -> io::Result<Arc<Worker>> {
 }
 
 impl Worker {
-    fn expect(&self, id: u64, done: oneshot::Sender<Ended>, turn: tokio::sync::OwnedSemaphorePermit) {
+    fn expect(&self, id: u64, done: oneshot::Sender<Ended>, turn: Turn) {
         let mut waiting = lock(&self.waiting);
         match &waiting.gone {
             Some(how) => drop(done.send(Ended::Lost(how.clone()))),
