@@ -169,3 +169,26 @@ async fn a_node_whose_word_is_lost_is_found_to_have_ended_by_whoever_asks() {
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 1);
     stage.platform.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrap_that_was_removed_ends_the_workflow_with_its_name_and_its_nodes() {
+    let stage = staged("patient", Model::OneToOne, STAY).await;
+    let file = stage.folder.path().join("noted");
+    let (status, _) = stage.request(Method::DELETE, "actions/patient-w3", &json!({})).await.unwrap();
+    assert_eq!(status, 200);
+    let input = json!({ "n": 1_000_000_000_u64, "file": file });
+    let (execution, _) = stage.see_through("patient", &input, "k", PATIENCE).await.unwrap();
+    let Phase::Failed(failure) = &execution.phase else { panic!("{execution:#?}") };
+    for word in ["node `ticks", "`patient-w3`", "404"] {
+        assert!(failure.message.contains(word), "{failure}");
+    }
+    // Its sibling in a wrap that is there is called off.
+    let id = ExecutionId::derive("patient", "k");
+    for name in ["ticks", "ticks#2"] {
+        if folded(&stage, &node(&id, "ticks", name)).await.is_some() {
+            let (node, _) = stage.end(&node(&id, "ticks", name), PATIENCE).await.unwrap();
+            assert!(matches!(node.phase, Phase::Cancelled { .. }), "{node:#?}");
+        }
+    }
+    stage.platform.shutdown().await;
+}
