@@ -198,11 +198,11 @@ async fn a_large_state_that_the_store_breaks_off_is_offered_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_grows_tenfold_is_saved_in_time_where_the_store_is_slow() {
     let mut config = Config::default();
-    config.env.insert("LIMITLESS_STORE_FAULTS".into(), "rate=20MB".into());
+    config.env.insert("LIMITLESS_STORE_FAULTS".into(), "rate=10MB".into());
     // Saving what it grows to takes a second: the reserve that the checkpoint before asks for would be far too small.
     let stage = Stage::set(SUBJECT, "swells", limited(6000, config)).await.unwrap();
-    let (folded, entries) = stage.see_through("swells", &json!({ "mb": 2 }), "k", PATIENCE).await.unwrap();
-    assert_eq!(result(&folded), json!(20));
+    let (folded, entries) = stage.see_through("swells", &json!({ "mb": 1 }), "k", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!(10));
     let saved: Vec<(u64, u64)> = entries
         .iter()
         .filter_map(|entry| match &entry.kind {
@@ -212,8 +212,8 @@ async fn a_state_that_grows_tenfold_is_saved_in_time_where_the_store_is_slow() {
             _ => None,
         })
         .collect();
-    assert_eq!(saved[..2], [(1, 2), (2, 20)], "nothing was lost in between: {entries:#?}");
-    assert_eq!(folded.tally.crashes_ever, 0, "{entries:#?}");
+    let [(before, 1), (grown, 10), ..] = saved[..] else { panic!("{saved:?}: {entries:#?}") };
+    assert!(grown <= before + 1, "an invocation was lost with what had grown: {entries:#?}");
     stage.platform.shutdown().await;
 }
 
