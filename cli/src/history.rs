@@ -306,7 +306,12 @@ pub(crate) mod samples {
 
         pub(crate) fn origin() -> Origin {
             let stored = Stored::Json(r#"{"n":360}"#.to_owned());
-            Origin { input: Input { digest: "0".to_owned(), stored }, callback: None, caller: None }
+            Origin {
+                input: Input { digest: "0".to_owned(), stored },
+                callback: None,
+                caller: None,
+                keep_ms: None,
+            }
         }
 
         /// The first owner begins with a checkpoint.

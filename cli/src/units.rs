@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use limitless_faas_core::retention;
+
 /// Reads `300ms`, `2s`, `1m30s`, `7d`.
 ///
 /// # Errors
@@ -32,6 +34,16 @@ pub fn parse_limit(text: &str) -> Result<Duration, String> {
         limit if limit < Duration::from_millis(1) => Err("a limit is 1ms or more".to_owned()),
         limit => Ok(limit),
     }
+}
+
+/// As [`parse_duration`], for how long a result is kept: whole milliseconds, ten years at most.
+///
+/// # Errors
+/// Says how a duration is written, or how long is too long.
+pub fn parse_keep_ms(text: &str) -> Result<u64, String> {
+    let keep_ms = u64::try_from(parse_duration(text)?.as_millis()).unwrap_or(u64::MAX);
+    retention::check(keep_ms).map_err(|error| error.to_string())?;
+    Ok(keep_ms)
 }
 
 fn number_and_unit(text: &str) -> Option<(f64, &str, &str)> {

@@ -9,6 +9,7 @@
 //! by name.
 
 pub mod calibration;
+pub mod callback;
 pub mod checkpoint;
 pub mod error;
 pub mod graph;
@@ -23,6 +24,7 @@ pub mod placement;
 pub mod plan;
 pub mod profile;
 pub mod program;
+pub mod retention;
 pub mod segment;
 pub mod signature;
 

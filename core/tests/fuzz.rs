@@ -48,6 +48,7 @@ fn origin() -> Origin {
         input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) },
         callback: None,
         caller: None,
+        keep_ms: None,
     }
 }
 

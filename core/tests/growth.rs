@@ -74,7 +74,10 @@ fn delivery() -> Delivery {
         execution: ExecutionId::derive("h", "call"),
         handler: "h".into(),
         nonce: Nonce::from_random([1; 8]),
-        call: Call::First { origin: Origin { input, callback: None, caller: None }, is_durable: true },
+        call: Call::First {
+            origin: Origin { input, callback: None, caller: None, keep_ms: None },
+            is_durable: true,
+        },
         deadline_ms: DEADLINE_US / 1000,
         driver: Driver { limit_ms: LIMIT_US / 1000, ..Driver::default() },
         is_owner_dead: false,

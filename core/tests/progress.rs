@@ -37,6 +37,7 @@ fn started() -> Entry {
         input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
         callback: None,
         caller: None,
+        keep_ms: None,
     };
     entry(1, Kind::Started { origin, lease_until_ms: 1, driver: limited(), saved: None })
 }

@@ -180,6 +180,7 @@ impl World {
             input: Input { digest: "d".to_owned(), stored: Stored::Json("{}".to_owned()) },
             callback: self.wants_callback.then(|| "http://receiver/".to_owned()),
             caller: None,
+            keep_ms: None,
         }
     }
 

@@ -35,6 +35,7 @@ fn origin() -> Origin {
         input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
         callback: None,
         caller: None,
+        keep_ms: None,
     }
 }
 

@@ -361,6 +361,7 @@ pub(crate) fn origin(has_receiver: bool) -> Origin {
         input: Input { digest: "digest".to_owned(), stored: Stored::Json("{}".to_owned()) },
         callback: has_receiver.then(|| "http://receiver/".to_owned()),
         caller: None,
+        keep_ms: None,
     }
 }
 

@@ -320,6 +320,7 @@ mod tests {
             input: Input { digest: "d".into(), stored: Stored::Json("{}".into()) },
             callback: None,
             caller: None,
+            keep_ms: None,
         };
         Entry {
             execution: id(),

@@ -225,6 +225,7 @@ fn started(execution: &ExecutionId) -> Entry {
         input: Input { digest: "d".into(), stored: Stored::Json(json) },
         callback: None,
         caller: None,
+        keep_ms: None,
     };
     Entry {
         execution: execution.clone(),

@@ -86,11 +86,68 @@ fn refusals_of_gateways_and_receivers_have_no_secret() {
         ("LIMITLESS_STORE", &*format!("file:{}", folder.path().display())),
         ("LIMITLESS_GATEWAY_URL", &format!("http://me:5ec3e7@127.0.0.1:{port}")),
         ("LIMITLESS_TIME_LIMIT_MS", "400"),
+        ("LIMITLESS_CALLBACK_LOGIN", &format!("http://me:5ec3e7@127.0.0.1:{port}")),
     ];
-    let callback =
-        format!("X-Limitless-Callback-Url: http://me:5ec3e7@127.0.0.1:{port}/results?token=5ec3e7\r\n");
-    let calls =
-        [(callback.as_str(), r#"{"n":3}"#), ("Idempotency-Key: k\r\n", r#"{"n":100000,"pause_us":1000}"#)];
+    let callback = |user: &str| {
+        format!("X-Limitless-Callback-Url: http://{user}@127.0.0.1:{port}/results?token=5ec3e7\r\n")
+    };
+    let calls = [
+        (&*callback("me"), r#"{"n":3}"#),
+        (&*callback("me:5ec3e7"), r#"{"n":3}"#),
+        ("Idempotency-Key: k\r\n", r#"{"n":100000,"pause_us":1000}"#),
+    ];
     let said = said(&settings, &calls);
-    assert!(said.contains("403") && said.contains("suspended") && !said.contains(MARK), "{said}");
+    let refused = said.contains("the callback holds a password");
+    assert!(refused && said.contains("403") && said.contains("suspended") && !said.contains(MARK), "{said}");
+}
+
+/// A receiver that takes one result; what it was sent.
+fn receiving() -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (to, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = String::new();
+        for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+            if line.is_empty() {
+                break;
+            }
+            head.push_str(&line.to_lowercase());
+            head.push('\n');
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+        to.send(head).unwrap();
+    });
+    (port, received)
+}
+
+#[test]
+fn a_receiver_is_given_the_password_and_the_log_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, received) = receiving();
+    let settings = [
+        ("LIMITLESS_STORE", &*format!("file:{}", folder.path().display())),
+        ("LIMITLESS_CALLBACK_LOGIN", &format!("http://me:5ec3e7@127.0.0.1:{port}")),
+    ];
+    let mut process = start(&settings);
+    let headers = format!(
+        "X-Limitless-Callback-Url: http://me@127.0.0.1:{port}/results\r\nX-Limitless-Keep-Ms: 86400000\r\n"
+    );
+    let (status, head, body) = raw(process.port, "POST", "/", &headers, r#"{"n":3}"#);
+    assert!(status == 200, "{status} {head} {body}");
+    // me:5ec3e7
+    let sent = received.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    assert!(sent.contains("authorization: basic bwu6nwvjm2u3\n"), "{sent}");
+    let (status, _, body) = raw(process.port, "POST", "/", "X-Limitless-Keep-Ms: ever\r\n", r#"{"n":3}"#);
+    assert!(status >= 400 && body.contains("not a number of milliseconds"), "{status} {body}");
+    process.child.kill().unwrap();
+    let mut log = String::new();
+    for execution in std::fs::read_dir(folder.path().join("executions")).unwrap() {
+        for entry in std::fs::read_dir(execution.unwrap().path().join("log")).unwrap() {
+            log.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
+        }
+    }
+    assert!(log.contains("http://me@127.0.0.1") && !log.contains(MARK), "{log}");
+    assert!(log.contains(r#""keep_ms":86400000"#), "{log}");
 }

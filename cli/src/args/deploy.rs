@@ -124,6 +124,9 @@ pub struct Run {
     /// Name the call: the same key is the same execution [default: a new one each time]
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
+    /// Keep the result so long after the end, whatever `gc` is told
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_keep_ms)]
+    pub keep: Option<u64>,
     #[command(flatten)]
     pub place: Place,
     #[command(flatten)]
@@ -244,6 +247,11 @@ pub struct Remote {
     pub insecure: bool,
 }
 
+fn callback(url: &str) -> Result<String, String> {
+    limitless_faas_core::callback::check(url).map_err(|error| error.to_string())?;
+    Ok(url.to_owned())
+}
+
 /// `cargo faas invoke`
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
@@ -251,6 +259,7 @@ Examples:
   cargo faas invoke factors --input '{\"n\": 360}'                     on the running `cargo faas dev`
   cargo faas invoke factors --input @n.json --apihost https://ow.example --store file:/mnt/faas
   cargo faas invoke factors --input @n.json --gateway http://127.0.0.1:8080 --detach
+  cargo faas invoke factors --input @n.json --keep 30d          its result stays so long
 
 Without --apihost and --gateway it calls the running `cargo faas dev`, and if there is none, the
 OpenWhisk of ~/.wskprops.")]
@@ -267,8 +276,11 @@ pub struct Invoke {
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     /// Post the result to this URL too; `couchdb://host/database` keeps it
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = callback)]
     pub callback: Option<String>,
+    /// Keep the result so long after the end, whatever `gc` is told
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_keep_ms)]
+    pub keep: Option<u64>,
     /// Don't wait for the result: print the execution's id
     #[arg(long)]
     pub detach: bool,

@@ -73,7 +73,8 @@ pub(super) async fn gc(session: &Session, args: &Gc) -> Result<()> {
     show(session, args, &removed, kept)
 }
 
-/// `older_than` is for what is large, and for the mark; what else there is of an execution is kept for `keep_results` after its end.
+/// `older_than` is for what is large, and for the mark; what else there is of an execution is kept for `keep_results` after its end, or for
+/// as long as its caller asked.
 fn stage(
     history: Option<&History>,
     mark: Option<&Mark>,
@@ -91,8 +92,10 @@ fn stage(
     if !history.status().is_terminal() || history.is_owed() || is_leased || !is_old(history.span_us.1) {
         return Stage::Keep;
     }
+    let asked = history.execution.origin.as_ref().and_then(|origin| origin.keep_ms);
+    let keep = asked.map_or(keep_results, Duration::from_millis);
     match mark {
-        Some(mark) if is_old(mark.at_us) && is_past(history.span_us.1, keep_results) => Stage::Remove,
+        Some(mark) if is_old(mark.at_us) && is_past(history.span_us.1, keep) => Stage::Remove,
         _ => Stage::Shrink,
     }
 }
@@ -224,6 +227,25 @@ mod tests {
         for (what, found, expected) in table {
             assert_eq!(found, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_result_is_kept_as_long_as_its_caller_asked() {
+        let mut scribe = Scribe::new();
+        scribe.start();
+        if let Kind::Started { origin, .. } = &mut scribe.entries[0].kind {
+            origin.keep_ms = Some(10 * DAY_US / 1000);
+        }
+        scribe.complete("1");
+        let history = scribe.history();
+        let ended_us = history.span_us.1;
+        let mark = Mark { at_us: ended_us + DAY_US };
+        let after = |days: u64, keep_results: Duration| {
+            stage(Some(&history), Some(&mark), ended_us + days * DAY_US, (DAY, keep_results))
+        };
+        assert_eq!(after(9, Duration::ZERO), Stage::Shrink, "longer than gc was told");
+        assert_eq!(after(10, Duration::ZERO), Stage::Remove);
+        assert_eq!(after(10, 90 * DAY), Stage::Remove, "and no longer than was asked");
     }
 
     #[test]

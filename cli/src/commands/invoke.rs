@@ -24,7 +24,13 @@ pub(super) async fn invoke(session: &Session, args: &Invoke) -> Result<()> {
     let dev = State::here(&session.global).ok().and_then(|state| state.dev());
     let (client, dev_store) = platform::find(&args.remote, dev)?;
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
-    let call = Call { handler: args.handler.clone(), input, key, callback: args.callback.clone() };
+    let call = Call {
+        handler: args.handler.clone(),
+        input,
+        key,
+        callback: args.callback.clone(),
+        keep_ms: args.keep,
+    };
     if args.detach {
         return detach(session, &client, &call).await;
     }

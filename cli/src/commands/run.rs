@@ -39,7 +39,7 @@ pub(super) async fn run(session: &Session, args: &Run) -> Result<()> {
     serving.placement = placement(&args.place, serving.plan.as_ref(), &serving.handler)?;
     serving.svg.clone_from(&args.place.svg);
     let key = args.key.clone().map_or_else(fresh_key, Ok)?;
-    let call = Call { handler: serving.handler.name.clone(), input, key, callback: None };
+    let call = Call { handler: serving.handler.name.clone(), input, key, callback: None, keep_ms: args.keep };
     on_own_platform(session, &state, &serving, &args.target, Ask::First(call)).await
 }
 

@@ -64,6 +64,8 @@ pub struct Call {
     pub key: String,
     /// Where the result is to be posted.
     pub callback: Option<String>,
+    /// How long the result is to be kept after the end, ms.
+    pub keep_ms: Option<u64>,
 }
 
 impl Call {

@@ -78,6 +78,10 @@ fn first(client: &Client, kind: &str, call: &Call) -> Result<RequestBuilder> {
         Some(callback) => request.header("X-Limitless-Callback-Url", callback),
         None => request,
     };
+    let request = match call.keep_ms {
+        Some(keep_ms) => request.header("X-Limitless-Keep-Ms", keep_ms),
+        None => request,
+    };
     Ok(request.body(body_with(&call.input, None)?))
 }
 

@@ -30,6 +30,9 @@ pub(super) async fn call(client: &Client, call: &Call) -> Result<String> {
     if let Some(callback) = &call.callback {
         control["callback"] = json!(callback);
     }
+    if let Some(keep_ms) = call.keep_ms {
+        control["keep_ms"] = json!(keep_ms);
+    }
     invoke(client, &call.handler, body_with(&call.input, Some(&control))?).await
 }
 

@@ -165,6 +165,9 @@ pub struct Origin {
     /// The workflow that this is a node of, where that runs in another wrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<Caller>,
+    /// How long after its end the result is to be kept, ms, where the caller asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_ms: Option<u64>,
 }
 
 /// An input or where it stands.

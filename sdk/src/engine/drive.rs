@@ -190,7 +190,7 @@ impl Drive {
             }
             Command::StoreOutput(json) => self.store_output(json),
             Command::Invoke { entry, wait_ms, within_ms } => self.invoke(entry, wait_ms, within_ms),
-            Command::Deliver { to, answer, wait_ms } => self.deliver(to, *answer, wait_ms),
+            Command::Deliver { to, answer, wait_ms } => self.deliver(&to, *answer, wait_ms),
             Command::Alarm { at_us } => {
                 let wait = Duration::from_micros(at_us.saturating_sub(self.engine.world.now_us()));
                 self.alarm = Some(Instant::now() + wait);
@@ -378,11 +378,16 @@ impl Drive {
         });
     }
 
-    fn deliver(&mut self, to: String, answer: Answer, wait_ms: u64) {
+    fn deliver(&mut self, to: &str, answer: Answer, wait_ms: u64) {
         let (world, log) = (self.engine.world.clone(), self.log.clone());
         let execution = self.invocation.delivery().execution.clone();
+        let to = self.incoming.vars.with_login(to);
         self.under_way.spawn(async move {
             pause(wait_ms).await;
+            let to = match to {
+                Ok(to) => to,
+                Err(failure) => return Event::Delivered(Err(failure)),
+            };
             let body = match (answer, log) {
                 // The result is passed on to the letter.
                 (Answer::Result(output), Some(log)) => match log.json(&output).await {

@@ -7,6 +7,7 @@ mod caller;
 mod drive;
 mod growth;
 mod handler;
+mod login;
 pub(crate) mod pieces;
 mod saving;
 mod signing;
@@ -23,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use limitless_faas_core::callback::LOGIN_VARIABLE;
 use limitless_faas_core::invocation::{Answer, Call, Delivery};
 use limitless_faas_core::log::{Caller, Driver, Input, Origin, RESULT_INLINE_LIMIT, Stored};
 use limitless_faas_core::signature::{SecretKeys, Signature};
@@ -88,6 +90,11 @@ impl Vars {
         of_run.map(|(_, value)| value).or_else(|| self.of_container.get(name)).cloned()
     }
 
+    /// The callback with the login that the deployment has for it.
+    fn with_login(&self, callback: &str) -> Result<String, Failure> {
+        login::with_login(callback, || self.settings().get(LOGIN_VARIABLE))
+    }
+
     /// Credentials of stores: from the environment, from what the platform gave the container, or from secret files.
     fn settings(&self) -> Settings {
         let of_container = self.of_container.clone();
@@ -123,6 +130,7 @@ pub(crate) enum Asked {
         caller: Option<Caller>,
         /// Which of the execution's inputs in the store it is, where it did not come with the call.
         input_at: Option<Nonce>,
+        keep_ms: Option<u64>,
     },
     /// Go on with an execution.
     Resume { execution: ExecutionId, entry: Option<u64>, signature: Option<Signature> },
@@ -379,11 +387,12 @@ impl Engine {
             Asked::Resume { execution, entry, .. } => {
                 (execution.clone(), Call::Resume { entry: *entry }, None)
             }
-            Asked::First { execution, input, is_durable, callback, caller, input_at } => {
+            Asked::First { execution, input, is_durable, callback, caller, input_at, keep_ms } => {
                 let origin = Origin {
                     input: described(execution, nonce, input, *input_at),
                     callback: callback.clone(),
                     caller: caller.clone(),
+                    keep_ms: *keep_ms,
                 };
                 (execution.clone(), Call::First { origin, is_durable: *is_durable }, Some(input.clone()))
             }

@@ -2,7 +2,7 @@
 
 use limitless_faas_core::log::Caller;
 use limitless_faas_core::signature::{Resumption, Signature};
-use limitless_faas_core::{Code, ExecutionId, Failure, Nonce};
+use limitless_faas_core::{Code, ExecutionId, Failure, Nonce, callback, retention};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,6 +27,9 @@ pub(crate) struct Control {
     /// Where the result is to be posted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) callback: Option<String>,
+    /// How long the result is to be kept after the end, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_ms: Option<u64>,
     /// The handler that is asked for, where the deployment is a wrap: a function that runs several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
@@ -51,6 +54,21 @@ impl Control {
             signature,
             ..Self::default()
         }
+    }
+
+    /// Whether somebody looks at the result later, so that it has to be recorded.
+    pub(crate) fn wants_record(&self) -> bool {
+        self.idempotency_key.is_some() || self.callback.is_some() || self.keep_ms.is_some()
+    }
+
+    /// Refuses what must not get into a log.
+    ///
+    /// # Errors
+    /// [`Code::BadInput`] for a callback that holds a password or is none, and for a result that is to be kept too long.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let bad = |error: &dyn std::error::Error| Failure::new(Code::BadInput, error.to_string());
+        self.callback.as_deref().map_or(Ok(()), callback::check).map_err(|error| bad(&error))?;
+        self.keep_ms.map_or(Ok(()), retention::check).map_err(|error| bad(&error))
     }
 
     /// The body that carries only this.
@@ -82,6 +100,28 @@ mod tests {
         let control = Control::take(&mut input).unwrap();
         assert_eq!(control.idempotency_key.as_deref(), Some("k"));
         assert_eq!(serde_json::to_string(&input).unwrap(), r#"{"n":3}"#);
+    }
+
+    #[test]
+    fn what_must_not_get_into_a_log_is_refused() {
+        for (text, says) in [
+            (r#"{"$limitless":{"callback":"http://me:pw@host/"}}"#, "LIMITLESS_CALLBACK_LOGIN"),
+            (r#"{"$limitless":{"callback":"ftp://host/"}}"#, "not a URL"),
+            (r#"{"$limitless":{"keep_ms":315360000001}}"#, "ten years"),
+            (r#"{"$limitless":{"keep_ms":18446744073709551615}}"#, "ten years"),
+            (r#"{"$limitless":{"keep_ms":-1}}"#, "can't be read"),
+            (r#"{"$limitless":{"keep_ms":"7d"}}"#, "can't be read"),
+            (r#"{"$limitless":{"keep_ms":1.5}}"#, "can't be read"),
+            (r#"{"$limitless":{"keep_ms":18446744073709551616}}"#, "can't be read"),
+        ] {
+            let mut input = serde_json::from_str(text).unwrap();
+            let refused = Control::take(&mut input).and_then(|control| control.check()).unwrap_err();
+            assert!(refused.code == Code::BadInput && refused.message.contains(says), "{text}: {refused:?}");
+            assert!(!refused.message.contains("pw"), "{refused:?}");
+        }
+        let mut input = serde_json::from_str(r#"{"$limitless":{"keep_ms":315360000000}}"#).unwrap();
+        let control = Control::take(&mut input).unwrap();
+        assert!(control.check().is_ok() && control.wants_record());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::outgoing::{DELIVERY_TIMEOUT, accepted};
 
-/// The HTTP URL of the database that `couchdb://user:password@host:port/database` names; `couchdbs://` for TLS. None for any other URL.
+/// The HTTP URL of the database that `couchdb://user@host:port/database` names; `couchdbs://` for TLS. None for any other URL.
 pub(super) fn database(to: &str) -> Option<String> {
     let (scheme, rest) = to.split_once("://")?;
     let http = match scheme {

@@ -31,7 +31,9 @@ pub(crate) async fn call(engine: &Arc<Engine>, head: &Parts, body: &[u8]) -> Res
 fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Failure> {
     let received_us = now_us();
     let headers = &head.headers;
-    let (input, control) = read_input(body)?;
+    let (input, mut control) = read_input(body)?;
+    take_headers(headers, &mut control)?;
+    control.check()?;
     let handler = engine.handler_of(control.node.as_deref(), head.uri.path().trim_matches('/'))?;
     let is_node = control.node.is_some();
     let call_id = header(headers, "x-call-id").unwrap_or_default().to_owned();
@@ -52,10 +54,25 @@ fn incoming(engine: &Engine, head: &Parts, body: &[u8]) -> Result<Incoming, Fail
     })
 }
 
+/// What headers ask for counts before what the body does.
+fn take_headers(headers: &HeaderMap, control: &mut Control) -> Result<(), Failure> {
+    if let Some(key) = header(headers, "idempotency-key") {
+        control.idempotency_key = Some(key.to_owned());
+    }
+    if let Some(url) = header(headers, "x-limitless-callback-url") {
+        control.callback = Some(url.to_owned());
+    }
+    if let Some(value) = headers.get("x-limitless-keep-ms") {
+        let keep_ms = value.to_str().ok().and_then(|text| text.parse().ok());
+        let bad =
+            || Failure::new(Code::BadInput, "the header X-Limitless-Keep-Ms is not a number of milliseconds");
+        control.keep_ms = Some(keep_ms.ok_or_else(bad)?);
+    }
+    Ok(())
+}
+
 fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: String, control: Control) -> Asked {
-    let key = header(headers, "idempotency-key").map(str::to_owned).or(control.idempotency_key);
-    let callback = header(headers, "x-limitless-callback-url").map(str::to_owned).or(control.callback);
-    let execution = match &key {
+    let execution = match &control.idempotency_key {
         Some(key) => ExecutionId::derive(handler, key),
         None if call_id.is_empty() => crate::engine::random_execution(),
         None => ExecutionId::derive(handler, call_id),
@@ -63,8 +80,9 @@ fn first(headers: &HeaderMap, handler: &str, call_id: &str, input: String, contr
     Asked::First {
         execution,
         input,
-        is_durable: key.is_some() || callback.is_some() || is_from_queue(headers),
-        callback,
+        is_durable: control.wants_record() || is_from_queue(headers),
+        callback: control.callback,
+        keep_ms: control.keep_ms,
         caller: control.caller,
         input_at: control.input,
     }

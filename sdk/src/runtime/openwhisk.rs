@@ -121,6 +121,7 @@ impl OpenWhisk {
     fn incoming(&self, engine: &Engine, headers: &HeaderMap, mut run: Run) -> Result<Incoming, Failure> {
         let received_us = now_us();
         let control = Control::take(&mut run.value)?;
+        control.check()?;
         let handler = engine
             .handler_of(control.node.as_deref(), run.action_name.rsplit('/').next().unwrap_or_default())?;
         let deadline_ms = match millis(&run.deadline) {
@@ -140,8 +141,9 @@ impl OpenWhisk {
                 input: input::canonical(&run.value)?,
                 // One activation id has one activation record, whatever was run twice: the platform itself removes
                 // duplicates there. A key or a receiver of its own asks for more.
-                is_durable: control.idempotency_key.is_some() || control.callback.is_some(),
+                is_durable: control.wants_record(),
                 callback: control.callback,
+                keep_ms: control.keep_ms,
                 caller: control.caller,
                 input_at: control.input,
             },

@@ -180,6 +180,7 @@ impl History {
                 input: format!(r#"{{"n":{N}}}"#),
                 is_durable: self.is_durable,
                 callback: self.callback.clone(),
+                keep_ms: None,
                 caller: None,
                 input_at: None,
             }
