@@ -371,7 +371,9 @@ impl<'a> Follow<'a> {
                         if self.losses > 0 { "the delivery was lost" } else { "nobody goes on with it" };
                     watcher.noted(&format!("{why}: resuming"));
                 }
-                self.client.resume(ask.handler(), &self.id).await?
+                // What the log tells by now counts, not what it did when this was asked.
+                let entry = self.seen.history.as_ref().and_then(|history| history.suspended);
+                self.client.resume(ask.handler(), &self.id, entry).await?
             }
         };
         self.sent(activation);

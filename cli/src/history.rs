@@ -14,6 +14,8 @@ pub struct History {
     pub span_us: (u64, u64),
     /// Nobody may drive the execution after this: the end of the longest lease.
     pub lease_until_ms: u64,
+    /// The number of the latest entry with which it was suspended: what a call to go on names, so that it counts once.
+    pub suspended: Option<u64>,
 }
 
 /// One invocation that owned the execution.
@@ -91,6 +93,7 @@ impl History {
             invocations: Vec::new(),
             span_us: (first.at_us, first.at_us),
             lease_until_ms: 0,
+            suspended: None,
         };
         history.first(first);
         Ok(history)
@@ -180,6 +183,7 @@ impl History {
             }
             Kind::Checkpointed { saved } => self.save(number, entry, Some(saved)),
             Kind::Suspended { saved, .. } => {
+                self.suspended = Some(number);
                 self.save(number, entry, saved.as_ref());
                 self.end(entry, Outcome::Suspended);
             }
@@ -379,6 +383,9 @@ mod tests {
         let history = three().history();
         let outcomes: Vec<Outcome> = history.invocations.iter().map(|one| one.outcome).collect();
         assert_eq!(outcomes, [Outcome::Suspended, Outcome::Lost, Outcome::Completed]);
+        let is_suspension = |entry: &Entry| matches!(entry.kind, Kind::Suspended { .. });
+        let last = three().entries.iter().rposition(is_suspension).map(|number| number as u64);
+        assert!(last.is_some() && history.suspended == last, "{:?} {last:?}", history.suspended);
         let [first, second, third] = &history.invocations[..] else { panic!("three") };
         assert_eq!((first.used_us, first.hand_over_us), (Some(1_901_000), Some(3_100)));
         assert_eq!((first.cold, second.cold), (Some(true), Some(false)));

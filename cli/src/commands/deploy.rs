@@ -176,7 +176,8 @@ fn check_names(changes: &[rollout::Change]) -> Result<()> {
 
 /// Waits until a function answers in its own words. What it is asked has no effect: an execution that is none.
 pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
-    let ask = Ask::Resume { handler: name.to_owned(), id: ExecutionId::derive(name, "is it there?") };
+    let ask =
+        Ask::Resume { handler: name.to_owned(), id: ExecutionId::derive(name, "is it there?"), entry: None };
     let until = Instant::now() + PATIENCE;
     let gone = |why: &str| {
         Error::platform(format!("function `{name}` does not answer"))
@@ -186,7 +187,7 @@ pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
     let mut activation = String::new();
     loop {
         if client.keeps_answers() && activation.is_empty() {
-            activation = client.resume(name, &ask.execution()).await?;
+            activation = client.resume(name, &ask.execution(), None).await?;
         }
         let why = match client.answer(&ask, &activation).await? {
             Answer::Function(_) => return Ok(()),

@@ -25,7 +25,7 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     }
     let handler = history.execution.handler.clone();
     wait_note(session, &history);
-    let ask = Ask::Resume { handler: handler.clone(), id };
+    let ask = Ask::Resume { handler: handler.clone(), id, entry: history.suspended };
     if args.remote.apihost.is_some() || args.remote.gateway.is_some() {
         return remotely(session, args, &records, ask).await;
     }

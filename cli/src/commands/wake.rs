@@ -1,6 +1,6 @@
 //! `cargo faas wake`: let executions go on that waited.
 
-use limitless_faas_core::log::{Execution, Phase};
+use limitless_faas_core::log::Phase;
 use limitless_faas_core::{Code, Failure};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -9,6 +9,7 @@ use super::Session;
 use crate::args::Wake;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::history::History;
 use crate::platform::{self, Client};
 use crate::project::text_of;
 use crate::records::{Records, now_us};
@@ -26,7 +27,7 @@ pub(super) async fn wake(session: &Session, args: &Wake) -> Result<()> {
         make_happen(session, &records, id, event, &data(&args.data)?).await?;
     }
     let (due, waiting) = match &args.id {
-        Some(id) => (vec![records.history(&records.resolve(id).await?).await?.execution], 0),
+        Some(id) => (vec![records.history(&records.resolve(id).await?).await?], 0),
         None => due(&records).await?,
     };
     let woken = if due.is_empty() { Vec::new() } else { invoke(session, args, dev, &due).await? };
@@ -70,13 +71,14 @@ fn data(given: &str) -> Result<String> {
 }
 
 /// The executions of this store that can go on now, and how many wait on.
-async fn due(records: &Records) -> Result<(Vec<Execution>, u64)> {
+async fn due(records: &Records) -> Result<(Vec<History>, u64)> {
     let (mut due, mut waiting) = (Vec::new(), 0);
     for id in records.ids().await? {
-        let execution = records.history(&id).await?.execution;
+        let history = records.history(&id).await?;
+        let execution = &history.execution;
         let Phase::Suspended { wake: Some(wake), .. } = &execution.phase else { continue };
-        if wake.is_due(now_us() / 1000) || records.has_happened(&execution).await? {
-            due.push(execution);
+        if wake.is_due(now_us() / 1000) || records.has_happened(execution).await? {
+            due.push(history);
         } else {
             waiting += 1;
         }
@@ -85,21 +87,21 @@ async fn due(records: &Records) -> Result<(Vec<Execution>, u64)> {
 }
 
 /// Invokes a successor for each. Whatever is delivered twice is claimed once.
-async fn invoke(session: &Session, args: &Wake, dev: Option<Dev>, due: &[Execution]) -> Result<Vec<String>> {
+async fn invoke(session: &Session, args: &Wake, dev: Option<Dev>, due: &[History]) -> Result<Vec<String>> {
     let client = match platform::find(&args.remote, dev) {
         Ok((client, _)) => client,
         // What happened is recorded, and whoever follows the execution sees it.
         Err(error) if args.event.is_some() => {
-            session.ui.warn(&format!("{error}: `cargo faas resume {}` goes on", due[0].id));
+            session.ui.warn(&format!("{error}: `cargo faas resume {}` goes on", due[0].execution.id));
             return Ok(Vec::new());
         }
         Err(error) => return Err(error),
     };
     let mut woken = Vec::new();
     let mut refused = None;
-    for execution in due {
-        match one(&client, execution).await {
-            Ok(()) => woken.push(execution.id.to_string()),
+    for history in due {
+        match one(&client, history).await {
+            Ok(()) => woken.push(history.execution.id.to_string()),
             // The others shall not sleep on for it.
             Err(error) => refused = Some(error),
         }
@@ -114,12 +116,14 @@ async fn invoke(session: &Session, args: &Wake, dev: Option<Dev>, due: &[Executi
     }
 }
 
-async fn one(client: &Client, execution: &Execution) -> Result<()> {
+async fn one(client: &Client, history: &History) -> Result<()> {
+    let execution = &history.execution;
     // What another execution called runs in the function of that one, under its own name.
     let caller = execution.origin.as_ref().and_then(|origin| origin.caller.as_ref());
+    let (handler, id, entry) = (&*execution.handler, &execution.id, history.suspended);
     let asked = match caller {
-        Some(caller) => client.resume_in(&caller.function, &execution.handler, &execution.id).await,
-        None => client.resume(&execution.handler, &execution.id).await,
+        Some(caller) => client.resume_in(&caller.function, handler, id, entry).await,
+        None => client.resume(handler, id, entry).await,
     };
     asked.map(drop).map_err(|error| {
         let failure = Failure::new(Code::SuccessorRefused, error.to_string());

@@ -86,6 +86,8 @@ pub enum Ask {
         handler: String,
         /// The execution.
         id: ExecutionId,
+        /// The suspension to go on from, where its log was read and tells of one.
+        entry: Option<u64>,
     },
 }
 
@@ -199,14 +201,14 @@ impl Client {
         }
     }
 
-    /// Invokes a successor; answers what the platform calls the delivery.
+    /// Invokes a successor that goes on from the suspension `entry`, if one is known; answers what the platform calls the delivery.
     ///
     /// # Errors
     /// Where the platform can't be reached or refuses.
-    pub async fn resume(&self, handler: &str, id: &ExecutionId) -> Result<String> {
+    pub async fn resume(&self, handler: &str, id: &ExecutionId, entry: Option<u64>) -> Result<String> {
         match self.dialect {
-            Dialect::OpenWhisk => openwhisk::resume(self, handler, &resume_body(id, None)?).await,
-            Dialect::OpenFaas => openfaas::resume(self, handler, &resume_body(id, None)?).await,
+            Dialect::OpenWhisk => openwhisk::resume(self, handler, &resume_body(id, entry, None)?).await,
+            Dialect::OpenFaas => openfaas::resume(self, handler, &resume_body(id, entry, None)?).await,
         }
     }
 
@@ -214,8 +216,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::resume`].
-    pub async fn resume_in(&self, function: &str, handler: &str, id: &ExecutionId) -> Result<String> {
-        let body = resume_body(id, Some(handler))?;
+    pub async fn resume_in(
+        &self,
+        function: &str,
+        handler: &str,
+        id: &ExecutionId,
+        entry: Option<u64>,
+    ) -> Result<String> {
+        let body = resume_body(id, entry, Some(handler))?;
         match self.dialect {
             Dialect::OpenWhisk => openwhisk::resume(self, function, &body).await,
             Dialect::OpenFaas => openfaas::resume(self, function, &body).await,
@@ -343,9 +351,13 @@ fn body_with(input: &Input, control: Option<&Value>) -> Result<Vec<u8>> {
     serde_json::to_vec(&fields).map_err(no_json)
 }
 
-/// The body of a call to go on, signed where there is a key: the function refuses it otherwise.
-fn resume_body(id: &ExecutionId, node: Option<&str>) -> Result<Value> {
+/// The body of a call to go on, signed where there is a key: the function refuses it otherwise. With the suspension in it, a call that
+/// somebody repeats after the next one does nothing.
+fn resume_body(id: &ExecutionId, entry: Option<u64>, node: Option<&str>) -> Result<Value> {
     let mut control = json!({ "resume": id });
+    if let Some(entry) = entry {
+        control["entry"] = json!(entry);
+    }
     if let Some(node) = node {
         control["node"] = json!(node);
     }
@@ -354,7 +366,7 @@ fn resume_body(id: &ExecutionId, node: Option<&str>) -> Result<Value> {
             Error::usage(format!("{KEY_VARIABLE} is not usable: {error}"))
                 .help("set it to the key that the function has")
         })?;
-        let asked = Resumption { execution: id, entry: None, node };
+        let asked = Resumption { execution: id, entry, node };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         control["signature"] = json!(keys.sign(&asked, now_ms));
@@ -435,6 +447,14 @@ mod tests {
         let body = body_with(&input, Some(&json!({"idempotency_key": "k"}))).unwrap();
         let text = String::from_utf8(body).unwrap();
         assert_eq!(text, r#"{"$limitless":{"idempotency_key":"k"},"n":18446744073709551615,"x":1.0}"#);
+    }
+
+    #[test]
+    fn a_call_to_go_on_names_the_suspension_that_was_read() {
+        let id = ExecutionId::derive("h", "k");
+        let body = resume_body(&id, Some(7), None).unwrap();
+        assert_eq!((&body["$limitless"]["resume"], &body["$limitless"]["entry"]), (&json!(id), &json!(7)));
+        assert_eq!(resume_body(&id, None, None).unwrap()["$limitless"].get("entry"), None);
     }
 
     #[test]
