@@ -1,10 +1,13 @@
 //! Waiting that costs nothing: a handler that waits for something far off is not kept running.
 
 use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context as Waker, Poll};
 use std::time::Duration;
 
 use limitless_faas_core::log::Wake;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::checkpoint::Context;
@@ -145,16 +148,93 @@ impl<S> Context<S> {
         left: impl Future<Output = A>,
         right: impl Future<Output = B>,
     ) -> Result<Race<A, B>> {
-        let Some(steps) = self.steps() else { return Ok(self.first(left, right).await) };
         let key = key.into();
-        if let Step::Recorded(bytes) = steps.begin(&key)? {
-            let is_left: bool = decode(&key, &bytes)?;
+        if let Some(is_left) = self.winner(&key)? {
             return Ok(if is_left { Race::Left(left.await) } else { Race::Right(right.await) });
         }
-        steps.ready().await?;
-        let winner = self.first(left, right).await;
-        steps.record(&key, encode(&key, &matches!(winner, Race::Left(_)))?).await?;
+        let (left, right) = (pin!(left), pin!(right));
+        let (_, winner) = self.begin_race().await?.first(&mut [Side::Left(left), Side::Right(right)]).await;
+        self.won(&key, &matches!(winner, Race::Left(_))).await?;
         Ok(winner)
+    }
+
+    /// [`Context::race`] of any number, which all come to the same type: the one that comes first, by its place, and what it came to.
+    ///
+    /// Futures of several types are boxed, or [raced](Context::race) two by two.
+    ///
+    /// ```no_run
+    /// # use limitless_faas::{Context, Result};
+    /// # async fn ask(mirror: &str) -> Result<String> { Ok(mirror.to_owned()) }
+    /// # async fn f(ctx: Context) -> Result<()> {
+    /// let mirrors = ["one", "two", "three"];
+    /// let asked = mirrors.map(|mirror| ctx.step(mirror, async move || ask(mirror).await));
+    /// let (which, answer) = ctx.race_all("fastest", asked).await?;
+    /// println!("{} said {}", mirrors[which], answer?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Context::race`], and where there is nobody in it.
+    pub async fn race_all<F: Future>(
+        &self,
+        key: impl Into<String>,
+        sides: impl IntoIterator<Item = F>,
+    ) -> Result<(usize, F::Output)> {
+        let key = key.into();
+        let mut sides: Vec<_> = sides.into_iter().map(Box::pin).collect();
+        if sides.is_empty() {
+            return Err(
+                Error::msg(format!("there is nobody in race `{key}`, so nobody will ever win it")).terminal()
+            );
+        }
+        if let Some(place) = self.winner::<u64>(&key)? {
+            let place = usize::try_from(place)?;
+            let gone =
+                || Error::msg(format!("number {place} won race `{key}` before, and is not in it any more"));
+            let winner = sides.get_mut(place).ok_or_else(|| gone().terminal())?;
+            return Ok((place, winner.await));
+        }
+        let (place, winner) = self.begin_race().await?.first(&mut sides).await;
+        self.won(&key, &(place as u64)).await?;
+        Ok((place, winner))
+    }
+
+    /// Who won this race before.
+    fn winner<W: Serialize + DeserializeOwned>(&self, key: &str) -> Result<Option<W>> {
+        let Some(steps) = self.steps() else { return Ok(None) };
+        match steps.begin(key)? {
+            Step::Recorded(bytes) => decode(key, &bytes).map(Some),
+            Step::Fresh => Ok(None),
+        }
+    }
+
+    async fn begin_race(&self) -> Result<&Self> {
+        if let Some(steps) = self.steps() {
+            steps.ready().await?;
+        }
+        Ok(self)
+    }
+
+    async fn won<W: Serialize + DeserializeOwned>(&self, key: &str, winner: &W) -> Result<()> {
+        let Some(steps) = self.steps() else { return Ok(()) };
+        Ok(steps.record(key, encode(key, winner)?).await?)
+    }
+}
+
+/// One of two that race.
+enum Side<'a, A, B> {
+    Left(Pin<&'a mut A>),
+    Right(Pin<&'a mut B>),
+}
+
+impl<A: Future, B: Future> Future for Side<'_, A, B> {
+    type Output = Race<A::Output, B::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Waker<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Left(left) => left.as_mut().poll(cx).map(Race::Left),
+            Self::Right(right) => right.as_mut().poll(cx).map(Race::Right),
+        }
     }
 }
 

@@ -278,6 +278,11 @@ impl Store for Faulty {
         self.write("append", key, bytes.len(), move || self.store.append(&of, at, bytes))
     }
 
+    fn settle(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        let of = key.clone();
+        self.run("settle", key, move || self.store.settle(&of))
+    }
+
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         let of = folder.clone();
         self.run("list", folder, move || self.store.children(&of))

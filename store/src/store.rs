@@ -110,6 +110,17 @@ pub trait Store: Send + Sync + Debug + 'static {
         None
     }
 
+    /// Makes durable what can be read of the segment `key`, also where its writer did not live to do so.
+    ///
+    /// A store whose readers see nothing before it is durable has nothing to do.
+    ///
+    /// # Errors
+    /// Where it may not be durable.
+    fn settle(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        let _ = key;
+        Box::pin(async { Ok(()) })
+    }
+
     /// The names directly below `folder`, sorted; of records, blobs and segments as well as of folders that are not empty.
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>>;
 

@@ -145,6 +145,25 @@ async fn of_two_waits_the_one_that_is_over_first_wins_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_the_one_that_is_over_first_wins_for_good() {
+    // What computes keeps the invocation, though the others only wait.
+    let stage = stage("contends", 4000).await;
+    let input = json!({ "sleep_ms": LONG_MS, "step_ms": 300 });
+    let (folded, _) = stage.see_through("contends", &input, "step", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!([2, "work"]));
+    let input = json!({ "sleep_ms": 100, "step_ms": 2000 });
+    let (folded, _) = stage.see_through("contends", &input, "sleep", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!([1, "silence"]));
+    assert_eq!(folded.tally.invocations, 2, "it did not come this way again");
+    let log = stage.log(&ExecutionId::derive("contends", "word")).unwrap();
+    log.record_event("word", json!("go").to_string()).await.unwrap();
+    let input = json!({ "sleep_ms": LONG_MS, "step_ms": 2000 });
+    let (folded, _) = stage.see_through("contends", &input, "word", PATIENCE).await.unwrap();
+    assert_eq!(result(&folded), json!([0, "go"]));
+    stage.platform.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_that_fails_is_tried_again_over_invocations() {
     let stage = stage("insists", 2000).await;
     let input = json!({ "wait_ms": 800, "file": file(&stage) });

@@ -1,7 +1,7 @@
 //! What a handler is given of its run.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -13,7 +13,6 @@ use super::outcome::{Outcome, Point};
 use super::run::halt;
 use super::session::{Services, Session};
 use super::state::{STATE_POINT, State, StateCodec};
-use crate::wait::Race;
 
 /// A handler's first parameter, if it wants one: its state, its checkpoints, its steps.
 ///
@@ -61,27 +60,20 @@ impl<S> Context<S> {
         self.session.wait(wake);
     }
 
-    /// Whichever of two is over first. The run ends with a wait once both of them wait.
-    pub(crate) async fn first<A, B>(
-        &self,
-        left: impl Future<Output = A>,
-        right: impl Future<Output = B>,
-    ) -> Race<A, B> {
-        let (mut left, mut right) = (pin!(left), pin!(right));
-        let (mut left_waits, mut right_waits) = (None, None);
+    /// Whichever of these is over first, by its place. The run ends with a wait once all of them wait.
+    pub(crate) async fn first<F: Future + Unpin>(&self, sides: &mut [F]) -> (usize, F::Output) {
+        let mut waits: Vec<Option<Wake>> = vec![None; sides.len()];
         poll_fn(|cx| {
-            let (polled, wake) = self.session.race(|| left.as_mut().poll(cx));
-            if let Poll::Ready(left) = polled {
-                return Poll::Ready(Race::Left(left));
+            for (place, (side, waits)) in sides.iter_mut().zip(&mut waits).enumerate() {
+                let (polled, wake) = self.session.race(|| Pin::new(&mut *side).poll(cx));
+                if let Poll::Ready(value) = polled {
+                    return Poll::Ready((place, value));
+                }
+                *waits = wake.or(waits.take());
             }
-            left_waits = wake.or(left_waits.take());
-            let (polled, wake) = self.session.race(|| right.as_mut().poll(cx));
-            if let Poll::Ready(right) = polled {
-                return Poll::Ready(Race::Right(right));
-            }
-            right_waits = wake.or(right_waits.take());
-            if let (Some(left), Some(right)) = (&left_waits, &right_waits) {
-                self.session.wait(Wake::or(left.clone(), right.clone()));
+            let all: Option<Vec<Wake>> = waits.iter().cloned().collect();
+            if let Some(wake) = all.and_then(|all| all.into_iter().reduce(Wake::or)) {
+                self.session.wait(wake);
             }
             Poll::Pending
         })

@@ -349,7 +349,11 @@ impl Steps {
     /// How long a lost owner's segment is. From here on nothing that it may still append counts.
     pub(super) async fn measure(&self, segment: &Segment) -> Result<u64, Failure> {
         let log = self.log.as_ref().ok_or_else(no_store)?;
-        let bytes = read_segment(log, segment).await?.unwrap_or_default();
+        let Some(bytes) = read_segment(log, segment).await? else { return Ok(0) };
+        // Its owner may have died between the write and the sync, or be about to sync. What counts from here on must outlive a loss of
+        // power; what is appended after it was read does not count.
+        let settled = log.store().settle(&segment_key(log, segment)?).await;
+        settled.map_err(|error| limitless_faas_store::log::failure(&error))?;
         // Behind the last record that is whole there may be room that the store made for more.
         Ok(decode(&bytes, u64::MAX).last().map_or(0, |last| last.end))
     }
@@ -675,9 +679,13 @@ fn lease_over(key: &str) -> Failure {
     )
 }
 
-async fn read_segment(log: &Log, segment: &Segment) -> Result<Option<Vec<u8>>, Failure> {
+fn segment_key(log: &Log, segment: &Segment) -> Result<Key, Failure> {
     let name = key::segment(log.id(), segment.epoch, segment.nonce);
-    let key = Key::new(&name).map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))?;
+    Key::new(&name).map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))
+}
+
+async fn read_segment(log: &Log, segment: &Segment) -> Result<Option<Vec<u8>>, Failure> {
+    let key = segment_key(log, segment)?;
     let blob =
         log.store().read_blob(&key).await.map_err(|error| limitless_faas_store::log::failure(&error))?;
     let Some(mut blob) = blob else { return Ok(None) };

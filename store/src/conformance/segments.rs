@@ -33,6 +33,7 @@ pub(super) async fn check(suite: &Suite) -> Result<(), Breach> {
         let is_refused = matches!(&refused, Err(error) if error.kind() == StoreErrorKind::Conflict);
         suite.expect(is_refused, || format!("{what} was not refused: {refused:?}"))?;
     }
+    suite.retried(|| suite.store.settle(&key)).await?;
     check_content(suite, &key, &expected).await?;
     suite.delete(&key).await
 }

@@ -250,6 +250,10 @@ impl Store for Encrypted {
         self.append_frame_here(key, at, bytes)
     }
 
+    fn settle(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.settle(key)
+    }
+
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         self.store.children(folder)
     }

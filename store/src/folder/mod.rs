@@ -271,6 +271,11 @@ impl Store for FolderStore {
         Some(self.folder.append(key, at, bytes, behind))
     }
 
+    fn settle(&self, key: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = key.clone();
+        self.blocking(move |folder| folder.settle_segment(&key))
+    }
+
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
         let below = folder.clone();
         self.blocking(move |folder| folder.children(&below))

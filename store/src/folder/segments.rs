@@ -81,6 +81,14 @@ impl Folder {
         Ok(appended)
     }
 
+    /// Syncs what another process appended, and the name.
+    pub(super) fn settle_segment(&self, key: &Key) -> Result<(), StoreError> {
+        let path = self.path(key);
+        let synced = File::open(&path).and_then(|file| file.sync_data());
+        synced.map_err(|error| self.error("sync", key, &error))?;
+        self.settle(key, &path)
+    }
+
     fn open_segment(&self, path: &Path) -> io::Result<(Arc<Segment>, u64)> {
         if let Some(kept) = self.segments.kept(path)? {
             return Ok(kept);

@@ -300,6 +300,25 @@ async fn races(ctx: Context, ms: u64) -> Result<String> {
     Ok(won)
 }
 
+/// A word, a sleep and a step that takes `ms` against one another; tells who won, and what that came to. Asked for twice.
+#[handler]
+async fn contends(ctx: Context, sleep_ms: u64, step_ms: u64) -> Result<(usize, String)> {
+    let word: Side<'_> = Box::pin(ctx.wait_for::<String>("word"));
+    let sleep: Side<'_> = Box::pin(async {
+        ctx.sleep("patience", Duration::from_millis(sleep_ms)).await?;
+        Ok("silence".to_owned())
+    });
+    let step: Side<'_> = Box::pin(ctx.step("work", async || {
+        tokio::time::sleep(Duration::from_millis(step_ms)).await;
+        Ok::<_, Error>("work".to_owned())
+    }));
+    let (place, won) = ctx.race_all("first", [word, sleep, step]).await?;
+    ctx.sleep("afterwards", Duration::from_millis(600)).await?;
+    Ok((place, won?))
+}
+
+type Side<'a> = std::pin::Pin<Box<dyn Future<Output = Result<String>> + 'a>>;
+
 /// Calls a handler that is short, and one that takes `n` ms; answers the sum of what they came to.
 #[handler]
 async fn asks(ctx: Context, n: u64, file: String) -> Result<u64> {
@@ -655,6 +674,7 @@ fn main() {
         follows,
         lulls,
         hurries,
+        contends,
         insists,
         dares,
         bulky_async,

@@ -30,6 +30,8 @@ struct Gated {
     fates: Arc<Mutex<Vec<Fate>>>,
     /// The threads that appended themselves, where they may.
     here: Option<Arc<Mutex<Vec<ThreadId>>>>,
+    /// What was done with segments but appending, in order.
+    seen: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Gated {
@@ -41,6 +43,7 @@ impl Gated {
             arrived: Arc::default(),
             fates,
             here: None,
+            seen: Arc::default(),
         }
     }
 
@@ -85,6 +88,7 @@ impl Store for Gated {
     }
 
     fn read_blob(&self, key: &Key) -> BoxFuture<'_, Result<Option<Box<dyn BlobReader>>, StoreError>> {
+        lock(&self.seen).push("read");
         self.inner.read_blob(key)
     }
 
@@ -101,6 +105,11 @@ impl Store for Gated {
             Poll::Ready(appended) => Some(appended),
             Poll::Pending => None,
         }
+    }
+
+    fn settle(&self, _: &Key) -> BoxFuture<'_, Result<(), StoreError>> {
+        lock(&self.seen).push("settled");
+        Box::pin(async { Ok(()) })
     }
 
     fn children(&self, folder: &Key) -> BoxFuture<'_, Result<Vec<String>, StoreError>> {
@@ -224,6 +233,23 @@ fn results_at_hand_share_an_append() {
         let found = found_by_a_successor(&store, Some(steps.length())).await;
         assert_eq!(found[1..], keys);
         assert_eq!(found[0], "first");
+    });
+}
+
+/// A lost owner may have written what it did not live to sync. Whoever counts that makes it durable, after it was read: what is
+/// appended later does not count.
+#[test]
+fn a_successor_settles_what_it_seals() {
+    run(async {
+        let store = Gated::new(&[]);
+        let owner = steps(&store, 1);
+        store.gate.add_permits(1);
+        owner.record("first", vec![7]).await.unwrap();
+        assert_eq!(found_by_a_successor(&store, None).await, ["first"]);
+        assert_eq!(lock(&store.seen)[..2], ["read", "settled"]);
+        // Nobody appended to this one.
+        let segment = Segment { epoch: 2, nonce: Nonce::from_random([3; 8]), length: None };
+        assert_eq!(owner.measure(&segment).await.unwrap(), 0);
     });
 }
 
