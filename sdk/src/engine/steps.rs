@@ -33,7 +33,9 @@ use crate::workflow::Crew;
 
 /// A handler's thread waits for its appends itself as long as they take no longer: passing one to another thread and back takes some
 /// ten microseconds, which is much beside a fast disk's sync and nothing beside a slow one's, where the thread has better things to do.
-const QUICK_US: u64 = 2_000;
+/// A fast disk that many processes share takes some milliseconds now and then, and the cores, which are just as busy, are not to be given two
+/// switches of threads with each step on top of that.
+const QUICK_US: u64 = 20_000;
 
 /// The steps of one delivery.
 pub(crate) struct Steps {
