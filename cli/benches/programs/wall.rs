@@ -25,8 +25,9 @@ pub(super) fn figures() -> Vec<Figure> {
 fn measured(file: &str, args: &[&str], input: Option<&str>) -> (f64, usize) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/programs").join(file);
     let alone = alone(&program, args, input);
-    let shell =
-        format!("echo '{}' | exec /usr/bin/python3 {file} {}", input.unwrap_or_default(), args.join(" "));
+    // Braces in a declaration stand for fields of the input.
+    let printed = input.unwrap_or_default().replace('{', r"\173").replace('}', r"\175");
+    let shell = format!("printf '{printed}' | exec /usr/bin/python3 {file} {}", args.join(" "));
     let words: Vec<&str> = match input {
         // One process, as it is alone.
         None => [&["/usr/bin/python3", file], args].concat(),
