@@ -39,7 +39,6 @@
 )]
 mod address;
 mod blob;
-mod calls;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "encryption")]
@@ -74,6 +73,7 @@ mod remote;
     allow(dead_code, reason = "a build that can't open a sealed value only has to know one")
 )]
 mod sealed;
+mod segments;
 mod settings;
 #[cfg(feature = "sftp")]
 mod sftp;

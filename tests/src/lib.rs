@@ -42,6 +42,21 @@ impl Default for Setting {
 /// Any error, as a test wants it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Looks again and again until `found` finds something.
+///
+/// # Panics
+/// Where it has found nothing for so long.
+pub async fn until<T>(what: &str, patience: Duration, found: impl AsyncFn() -> Option<T>) -> T {
+    let end = Instant::now() + patience;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// How many ends of this log count: one, whatever happened.
 ///
 /// # Errors

@@ -9,7 +9,7 @@ use limitless_faas_core::log::{Execution, Kind, Phase, Status, Stored, Wake, end
 use limitless_faas_core::placement::Model;
 use limitless_faas_core::{ExecutionId, Nonce};
 use limitless_faas_local::Config;
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_tests::{Setting, Stage, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -38,25 +38,13 @@ fn node(workflow: &ExecutionId, handler: &str, name: &str) -> ExecutionId {
     ExecutionId::derive(handler, &format!("{workflow} {name} 0"))
 }
 
-/// Looks again and again until `found` finds something.
-async fn until<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = found().await {
-            return found;
-        }
-        assert!(tokio::time::Instant::now() < end, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 async fn folded(stage: &Stage, id: &ExecutionId) -> Option<Execution> {
     stage.log(id).unwrap().execution().await.unwrap()
 }
 
 /// What the workflow waits for, once it has left its nodes to themselves.
 async fn left(stage: &Stage, workflow: &ExecutionId) -> Wake {
-    until("the workflow leaves", async || match folded(stage, workflow).await?.phase {
+    until("the workflow leaves", PATIENCE, async || match folded(stage, workflow).await?.phase {
         Phase::Suspended { wake, .. } => wake,
         _ => None,
     })
@@ -69,7 +57,7 @@ fn length(file: &Path) -> u64 {
 
 /// Nobody appends to it any more.
 async fn is_still(file: &Path) {
-    until("nobody appends any more", async || {
+    until("nobody appends any more", PATIENCE, async || {
         let before = length(file);
         tokio::time::sleep(Duration::from_millis(400)).await;
         (length(file) == before).then_some(())
@@ -84,7 +72,7 @@ async fn called_off(model: Model, stay_ms: u64) {
     stage.request(Method::POST, "actions/twins?blocking=false", &input).await.unwrap();
     let id = ExecutionId::derive("twins", "k");
     for file in &files {
-        until("the nodes run", async || (length(file) > 0).then_some(())).await;
+        until("the nodes run", PATIENCE, async || (length(file) > 0).then_some(())).await;
     }
     if model == Model::OneToOne && stay_ms < STAY {
         left(&stage, &id).await;

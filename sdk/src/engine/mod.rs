@@ -330,7 +330,10 @@ impl Engine {
         let log = self.log(execution, &incoming.vars)?.ok_or_else(no_store)?;
         let json = large::input(&log, *at).await?;
         let json: &RawValue = serde_json::from_str(&json).map_err(|error| {
-            Failure::new(Code::BadInput, format!("the input of node `{}`: {error}", incoming.handler.name))
+            Failure::new(
+                Code::BadInput,
+                format!("the stored input of handler `{}`: {error}", incoming.handler.name),
+            )
         })?;
         *input = crate::runtime::input::canonical_value(json)?;
         Ok(())

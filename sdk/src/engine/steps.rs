@@ -351,11 +351,10 @@ impl Steps {
     /// How long a lost owner's segment is. From here on nothing that it may still append counts.
     pub(super) async fn measure(&self, segment: &Segment) -> Result<u64, Failure> {
         let log = self.log.as_ref().ok_or_else(no_store)?;
-        let Some(bytes) = read_segment(log, segment).await? else { return Ok(0) };
+        let Some(bytes) = log.segment(segment).await? else { return Ok(0) };
         // Its owner may have died between the write and the sync, or be about to sync. What counts from here on must outlive a loss of
         // power; what is appended after it was read does not count.
-        let settled = log.store().settle(&segment_key(log, segment)?).await;
-        settled.map_err(|error| limitless_faas_store::log::failure(&error))?;
+        log.settle_segment(segment).await?;
         // Behind the last record that is whole there may be room that the store made for more.
         Ok(decode(&bytes, u64::MAX).last().map_or(0, |last| last.end))
     }
@@ -380,7 +379,7 @@ impl Steps {
         let others = segments.iter().filter(|segment| segment.nonce != self.nonce);
         for segment in others {
             let log = self.log.as_ref().ok_or_else(no_store)?;
-            let bytes = read_segment(log, segment).await?.unwrap_or_default();
+            let bytes = log.segment(segment).await?.unwrap_or_default();
             let placed = decode(&bytes, segment.length.unwrap_or(0));
             records.extend(placed.into_iter().map(|placed| Placed {
                 epoch: segment.epoch,
@@ -679,20 +678,4 @@ fn lease_over(key: &str) -> Failure {
         Code::StoreAway,
         format!("step `{key}` was recorded too late to count: the lease was over before the store answered"),
     )
-}
-
-fn segment_key(log: &Log, segment: &Segment) -> Result<Key, Failure> {
-    let name = key::segment(log.id(), segment.epoch, segment.nonce);
-    Key::new(&name).map_err(|error| Failure::new(Code::UnreadableLog, error.to_string()))
-}
-
-async fn read_segment(log: &Log, segment: &Segment) -> Result<Option<Vec<u8>>, Failure> {
-    let key = segment_key(log, segment)?;
-    let blob =
-        log.store().read_blob(&key).await.map_err(|error| limitless_faas_store::log::failure(&error))?;
-    let Some(mut blob) = blob else { return Ok(None) };
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut blob, &mut bytes)
-        .map_err(|error| Failure::new(Code::StoreAway, format!("failed to read {key}: {error}")))?;
-    Ok(Some(bytes))
 }
