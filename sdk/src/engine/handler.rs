@@ -102,16 +102,9 @@ impl Run {
         self.inner.offer_until_us.store(offer_until_us, Ordering::Relaxed);
         self.inner.may_follow.store(may_follow, Ordering::Relaxed);
         self.ask(Request::Suspend);
-        if !may_follow {
-            self.watch_nodes();
-        }
-    }
-
-    /// Whoever goes on shall know which nodes did not stop in time.
-    fn watch_nodes(&self) {
-        let session = lock(&self.inner.wanted).0.as_ref().map(|(session, _)| session.clone());
-        if let Some(session) = session {
-            crate::workflow::watch(&session);
+        let asked = lock(&self.inner.wanted).0.clone();
+        if !may_follow && let Some((session, crew)) = asked {
+            crew.watch(&session);
         }
     }
 

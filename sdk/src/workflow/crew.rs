@@ -114,6 +114,11 @@ impl Crew {
         }
     }
 
+    /// The workflow was asked to suspend for good: whoever goes on shall know which nodes did not stop in time.
+    pub(crate) fn watch(&self, workflow: &Session) {
+        self.computing.watch(workflow);
+    }
+
     fn wake(self: &Arc<Self>) {
         let crew = self.clone();
         drop(self.process.spawn_blocking(move || crew.work()));

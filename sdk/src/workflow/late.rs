@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use limitless_faas_core::{Code, Failure};
@@ -28,6 +28,17 @@ pub(super) struct Computing {
     calls: Mutex<BTreeMap<u64, Call>>,
     next: AtomicU64,
     is_watched: AtomicBool,
+    /// What [watches](watch) them, from the first one on: programs without workflows are linked without it.
+    watch: OnceLock<fn(&Session)>,
+}
+
+impl Computing {
+    /// The workflow was asked to suspend for good.
+    pub(super) fn watch(&self, workflow: &Session) {
+        if let Some(watch) = self.watch.get() {
+            watch(workflow);
+        }
+    }
 }
 
 struct Call {
@@ -61,6 +72,7 @@ impl Turn {
     ) -> Self {
         let Some(steps) = steps else { return Self { crew: None, number: 0, _permit: permit } };
         let crew = steps.crew().clone();
+        crew.computing().watch.get_or_init(|| watch);
         let number = crew.computing().next.fetch_add(1, Ordering::Relaxed);
         let call = Call { node: node.to_owned(), began_us: steps.now_us(), before };
         lock(&crew.computing().calls).insert(number, call);
@@ -104,8 +116,8 @@ fn key(node: &str, states: u64, times: u32) -> String {
     format!("late {times} of node {node} after state {states}")
 }
 
-/// The workflow was asked to suspend for good: what still computes right before the deadline is late.
-pub(crate) fn watch(workflow: &Session) {
+/// What still computes right before the deadline is late.
+fn watch(workflow: &Session) {
     let Some(steps) = steps(workflow) else { return };
     let computing = steps.crew().computing();
     if lock(&computing.calls).is_empty() || computing.is_watched.swap(true, Ordering::Relaxed) {

@@ -20,5 +20,4 @@ pub(crate) use crew::{Crew, Job};
 pub use definition::{EdgeDef, NodeDef, WorkflowDef};
 pub use flow::{Flow, enter};
 pub use join::{both, try_both};
-pub(crate) use late::watch;
 pub(crate) use place::{WORKER, work};
