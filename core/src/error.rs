@@ -50,7 +50,7 @@ pub enum Code {
     /// The execution used up its invocations.
     #[serde(rename = "LF009")]
     TooManyInvocations,
-    /// The successor could not be invoked; the execution stays resumable.
+    /// The successor, or a function that has to be called, could not be invoked; the execution stays resumable.
     #[serde(rename = "LF010")]
     SuccessorRefused,
     /// Another invocation drives the execution.

@@ -10,8 +10,11 @@ use std::time::Duration;
 use limitless_faas_core::log::{Phase, Wake, end_of};
 use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
 use limitless_faas_store::Log;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::engine::{Steps, call_off, no_store};
 use crate::handler::HandlerDef;
@@ -22,8 +25,10 @@ use crate::runtime::control::{self, Control};
 const AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// How long the end of an execution waits until a child is called off.
 const CALL_OFF: Duration = Duration::from_secs(2);
-/// A function that is down for so many calls in a row is given up.
-const CALLS: u32 = 40;
+/// A function that dies so often in a row, and leaves no trace in the child's log, is given up: the call may be what ends it.
+const DEATHS: u32 = 10;
+/// For how long whoever only waits for a function that does not answer goes on calling it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An execution that another one wants the result of.
 pub(crate) struct Child {
@@ -35,10 +40,36 @@ pub(crate) struct Child {
     /// Its input, where that does not go with the call.
     large: Option<large::Input>,
     log: Log,
+    silence: watch::Sender<Option<Silence>>,
+}
+
+/// A function that does not answer.
+#[derive(Clone, Debug)]
+struct Silence {
+    /// When it did not for the first time, and when for the last.
+    since: Instant,
+    until: Instant,
+    /// What was said instead.
+    why: Failure,
+}
+
+impl Silence {
+    fn time(&self) -> Duration {
+        self.until - self.since
+    }
 }
 
 /// What it came to: its result as JSON, or why there is none.
 pub(crate) type Ended = Result<String, Failure>;
+
+/// What a call came to.
+enum Called {
+    Ended(Ended),
+    /// It goes on by itself.
+    GoesOn,
+    /// Its function died, as the platform says, before it had begun to write its log.
+    Died(String),
+}
 
 /// What a function answers to who calls one of its handlers by name.
 #[derive(Deserialize)]
@@ -87,6 +118,7 @@ impl Child {
             body,
             large,
             log,
+            silence: watch::Sender::new(None),
         })
     }
 
@@ -94,9 +126,10 @@ impl Child {
         self.log.id()
     }
 
-    /// Calls until there is an end. An error whose code says to try again is none of the child's: it was not reached.
+    /// Calls until there is an end. A function that does not answer is called again, and [`Child::is_long`] and [`Child::silent_for`]
+    /// tell of it: whether that is waited for is for who waits.
     pub(crate) async fn wait(&self) -> Ended {
-        let (mut pause, mut silent) = (AGAIN.0, 0);
+        let (mut pause, mut deaths) = (AGAIN.0, 0);
         // One that ended while nobody waited is not called: on a slow platform the caller would leave again before the answer, be woken by
         // the same end, and so for ever.
         if self.steps.is_resumed()
@@ -109,40 +142,106 @@ impl Child {
         }
         loop {
             match self.call().await {
-                Ok(Some(ended)) => return ended,
-                Ok(None) => silent = 0,
-                Err(failure) if failure.code.advice() != Advice::Retry => return Err(failure),
-                Err(failure) => {
-                    silent += 1;
-                    if silent >= CALLS {
-                        let message = format!("its function `{}` does not answer: {failure}", self.function);
-                        return Err(Failure::new(failure.code, message));
-                    }
+                Ok(Called::Ended(ended)) => {
+                    self.heard();
+                    return ended;
                 }
+                Ok(Called::GoesOn) => {
+                    deaths = 0;
+                    self.heard();
+                }
+                Ok(Called::Died(how)) => {
+                    deaths += 1;
+                    if deaths >= DEATHS {
+                        return Err(self.died(&how));
+                    }
+                    self.missed(Failure::new(Code::SuccessorRefused, how));
+                }
+                Err(failure) if failure.code.advice() != Advice::Retry => return Err(failure),
+                // Its log can't be read just now, which says nothing of its function.
+                Err(failure) if failure.code == Code::StoreAway => {}
+                Err(failure) => self.missed(failure),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(AGAIN.1);
         }
     }
 
-    /// One call; none where it goes on.
-    async fn call(&self) -> Result<Option<Ended>, Failure> {
+    /// One call.
+    async fn call(&self) -> Result<Called, Failure> {
         let wraps = self.steps.wraps();
-        let said = wraps.outgoing.call_wrap(&wraps.beside, &self.function, self.body.clone()).await?;
-        let said: Said = serde_json::from_str(said.get())
-            .map_err(|error| Failure::new(Code::SuccessorRefused, error.to_string()))?;
+        let (status, said) =
+            wraps.outgoing.call_wrap(&wraps.beside, &self.function, self.body.clone()).await?;
+        let no_answer = |what: &str| {
+            let message = format!("the platform answered {status} for `{}`{what}", self.function);
+            Failure::new(Code::SuccessorRefused, message)
+        };
+        let said: Said = serde_json::from_str(said.get()).map_err(|_| no_answer(""))?;
         match (said.result, said.status, said.error, said.code) {
-            (Some(result), ..) => Ok(Some(Ok(result.get().to_owned()))),
-            (_, Some(_), ..) => self.logged().await,
-            _ if said.activation.is_some() => self.logged().await,
+            (Some(result), ..) => Ok(Called::Ended(Ok(result.get().to_owned()))),
+            (_, Some(_), ..) => self.looked().await,
+            _ if said.activation.is_some() => self.looked().await,
             (.., Some(error), Some(code)) => match code.advice() {
-                Advice::Retry | Advice::Fenced => self.logged().await,
-                _ => Ok(Some(Err(numbered(code, &error)))),
+                Advice::Retry | Advice::Fenced => self.looked().await,
+                _ => Ok(Called::Ended(Err(numbered(code, &error)))),
             },
-            // The platform's own words: the function was killed, or is not there any more.
-            (.., Some(error), None) => Err(Failure::new(Code::SuccessorRefused, error)),
-            _ => Err(Failure::new(Code::SuccessorRefused, "an answer that a function does not give")),
+            // The platform's own words for a function that ended before it answered. What has a log counts its losses there.
+            (.., Some(error), None) if status == StatusCode::BAD_GATEWAY => {
+                let has_begun = self.log.execution().await?.is_some();
+                if has_begun { self.looked().await } else { Ok(Called::Died(error)) }
+            }
+            (.., Some(error), None) => Err(no_answer(&format!(": {error}"))),
+            _ => Err(no_answer(", which is nothing that a function answers")),
         }
+    }
+
+    async fn looked(&self) -> Result<Called, Failure> {
+        Ok(self.logged().await?.map_or(Called::GoesOn, Called::Ended))
+    }
+
+    fn died(&self, how: &str) -> Failure {
+        let (function, handler) = (&self.function, self.handler);
+        let message = format!(
+            "its function `{function}` ended {DEATHS} times in a row when handler `{handler}` was called: {how}"
+        );
+        Failure::new(Code::NoProgress, message)
+    }
+
+    fn heard(&self) {
+        self.steps.wraps().outgoing.heard(&self.function);
+        self.silence.send_replace(None);
+    }
+
+    fn missed(&self, why: Failure) {
+        let since = self.steps.wraps().outgoing.missed(&self.function);
+        self.silence.send_replace(Some(Silence { since, until: Instant::now(), why }));
+    }
+
+    /// Is over where it was waited for so long, or where its function has not answered for longer than anybody should wait. A call that
+    /// lasts after others had failed is waited for as one that lasts at once.
+    pub(crate) async fn is_long(&self, stay: Duration) {
+        let mut until = Instant::now() + stay;
+        let mut silence = self.silence.subscribe();
+        loop {
+            match &*silence.borrow_and_update() {
+                Some(silence) if silence.time() >= PATIENCE => return,
+                Some(silence) => until = until.max(silence.until + AGAIN.1 + stay),
+                None => {}
+            }
+            if timeout_at(until, silence.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Why it can't be waited for, where its function has not answered for so long, or for longer than anybody should wait.
+    pub(crate) fn silent_for(&self, time: Duration) -> Option<Failure> {
+        let silence = self.silence.borrow();
+        let silence = silence.as_ref().filter(|silence| silence.time() >= time.min(PATIENCE))?;
+        let (function, seconds, why) = (&self.function, silence.time().as_secs_f32(), &silence.why);
+        let message =
+            format!("its function `{function}` has not answered for {seconds:.1} s: {}", why.message);
+        Some(Failure::new(why.code, message))
     }
 
     /// How it ended by its log.

@@ -3,8 +3,8 @@
 use super::message::{Answer, Call, Command, Finished};
 use super::write::Then;
 use super::{Invocation, Stage, backoff_ms};
-use crate::Failure;
 use crate::log::{Driver, Kind, Origin, Output, Phase, RESULT_INLINE_LIMIT, Status, Stored};
+use crate::{Code, Failure};
 
 impl Invocation {
     pub(super) fn finished(&mut self, now_us: u64, finished: Finished, out: &mut Vec<Command>) {
@@ -64,9 +64,11 @@ impl Invocation {
         }
     }
 
-    /// The handler could not begin, or not go on: once more from where it began if that may help, else it is given back.
+    /// The handler could not begin, or not go on: once more from where it began if that may help, else it is given back. A function
+    /// that does not answer was waited for by whoever called it.
     fn unable(&mut self, now_us: u64, failure: Failure, steps: u64, out: &mut Vec<Command>) {
-        match self.wait_for_store(now_us, &failure) {
+        let was_waited_for = failure.code == Code::SuccessorRefused;
+        match self.wait_for_store(now_us, &failure).filter(|_| !was_waited_for) {
             Some(wait_ms) => {
                 let from = self.running_from.take();
                 self.run(now_us, from, wait_ms, out);

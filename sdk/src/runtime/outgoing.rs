@@ -1,10 +1,13 @@
 //! What the function process sends: the successor's invocation, and results to their receivers.
 
-use std::sync::{Arc, LazyLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use limitless_faas_core::{Code, ExecutionId, Failure};
+use reqwest::StatusCode;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::control::Control;
 use super::couchdb;
@@ -63,11 +66,13 @@ impl Successor {
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     client: Arc<LazyLock<reqwest::Client>>,
+    /// The functions beside this one that did not answer when they were called last, and since when they have not.
+    silent: Arc<Mutex<BTreeMap<String, Instant>>>,
 }
 
 impl Default for Outgoing {
     fn default() -> Self {
-        Self { client: Arc::new(LazyLock::new(reqwest::Client::default)) }
+        Self { client: Arc::new(LazyLock::new(reqwest::Client::default)), silent: Arc::default() }
     }
 }
 
@@ -106,7 +111,8 @@ impl Outgoing {
     }
 
     /// Calls a node's handler in another wrap, the function `wrap` beside this one, and waits for what it answers. A wrap
-    /// answers `{"result": …}`, `{"execution": …, "status": …}` where it goes on, or `{"error": …, "code": …}`.
+    /// answers `{"result": …}`, `{"execution": …, "status": …}` where it goes on, or `{"error": …, "code": …}`. What else is JSON are the
+    /// platform's own words.
     ///
     /// # Errors
     /// [`Code::SuccessorRefused`] where another try may help, [`Code::NotConfigured`] where none will.
@@ -115,7 +121,7 @@ impl Outgoing {
         beside: &Successor,
         wrap: &str,
         body: String,
-    ) -> Result<Box<RawValue>, Failure> {
+    ) -> Result<(StatusCode, Box<RawValue>), Failure> {
         let request = self.post(&beside.beside(wrap), true)?;
         let sent = request.header("content-type", "application/json").body(body).send().await;
         let response =
@@ -130,7 +136,19 @@ impl Outgoing {
         serde_json::from_str(&text)
             .ok()
             .filter(|_| !lasting && status.as_u16() != 429)
+            .map(|said| (status, said))
             .ok_or_else(|| Failure::new(code, format!("the platform answered {status} for `{wrap}`")))
+    }
+
+    /// A function beside this one did not answer. Says since when it does not.
+    pub(crate) fn missed(&self, function: &str) -> Instant {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        *silent.entry(function.to_owned()).or_insert_with(Instant::now)
+    }
+
+    /// It answered.
+    pub(crate) fn heard(&self, function: &str) {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).remove(function);
     }
 
     /// Posts what an execution came to, with the execution's id, which is what the receiver tells duplicates by. A database of

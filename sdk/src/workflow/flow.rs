@@ -186,10 +186,15 @@ impl Flow {
 
     /// Ends the workflow with an error of ours, whatever it would make of it.
     async fn give_up(&self, steps: &Steps, failure: Failure) -> ! {
+        self.end(steps, failure);
+        std::future::pending().await
+    }
+
+    /// As [`Flow::give_up`], once what polls the workflow looks at it again.
+    pub(super) fn end(&self, steps: &Steps, failure: Failure) {
         let message = failure.to_string();
         steps.fail(failure);
         self.session.end(Outcome::Returned(Err(crate::checkpoint::ApplicationError { message })));
-        std::future::pending().await
     }
 
     /// How many nodes compute, or have a result that is being recorded.
@@ -206,6 +211,9 @@ impl Flow {
         while self.is_suspending() {
             let changed = self.session.requested().notified();
             if self.under_way() == 0 {
+                if let (Some(failure), Some(steps)) = (self.far.down(), self.steps()) {
+                    self.give_up(&steps, failure).await;
+                }
                 self.context.checkpoint(&self.recorded.load(Ordering::Relaxed)).await;
                 return;
             }
@@ -349,7 +357,7 @@ impl Node<'_> {
         let started =
             place::start(steps.as_ref(), &place, call).map_err(|error| self.failed(&error.to_string()))?;
         let mut node = CalledOff { flow, started, has_ended: false };
-        let ended = wait(flow, &mut node.started).await;
+        let ended = wait(flow, self.name, &mut node.started).await;
         node.has_ended = true;
         let ended = ended.unwrap_or_else(|| Ended::Lost("its thread ended without a result".to_owned()));
         told.end(&ended);
@@ -357,8 +365,8 @@ impl Node<'_> {
     }
 }
 
-async fn wait(flow: &Flow, node: &mut Started) -> Option<Ended> {
-    let mut long = pin!(flow.long(node.far.clone()));
+async fn wait(flow: &Flow, name: &str, node: &mut Started) -> Option<Ended> {
+    let mut long = pin!(flow.long(name, node.far.clone()));
     let mut is_long = None;
     loop {
         let mut requested = pin!(flow.session.requested().notified());
@@ -366,6 +374,9 @@ async fn wait(flow: &Flow, node: &mut Started) -> Option<Ended> {
         requested.as_mut().enable();
         let asked = flow.session.flag().load(Ordering::Relaxed);
         if asked == Request::Suspend as u8 {
+            if let (Some(child), Some(steps)) = (&node.far, flow.steps()) {
+                flow.far.leaves(name, child, steps.limit_ms());
+            }
             node.stop(Stop::Suspend);
         } else if asked != 0 {
             flow.session.answer();

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::{Outcome, Session};
+use crate::child::Child;
 use crate::engine::Steps;
 use crate::error::Error;
 use crate::handler::HandlerDef;
@@ -53,8 +54,8 @@ pub(super) enum Ended {
 /// A call under way. Dropped before its end, it is called off.
 pub(super) struct Started {
     pub(super) ended: oneshot::Receiver<Ended>,
-    /// The event that is its end, where it goes on although nobody waits for it.
-    pub(super) far: Option<String>,
+    /// The execution that it is, where it goes on although nobody waits for it.
+    pub(super) far: Option<Arc<Child>>,
     stop: Box<dyn Fn(Stop) + Send>,
 }
 

@@ -22,7 +22,7 @@ impl Runner for Remote<'_> {
         let key = format!("{workflow} {} {}", call.name, call.attempt);
         let stay = self.steps.wraps().stay;
         let child = Arc::new(Child::new(self.steps, self.wrap, call.handler, key, &call.input, stay)?);
-        let far = Some(child.end());
+        let far = Some(child.clone());
         let (done, ended) = oneshot::channel();
         let done = Arc::new(Mutex::new(Some(done)));
         let (end, waited_for, turn) = (done.clone(), child.clone(), call.turn);
