@@ -262,6 +262,42 @@ fn a_project_says_in_faas_toml_what_it_asks_of_each_environment() {
     assert!(bad.stderr.contains("faas.toml:2:"), "{}", bad.stderr);
 }
 
+/// What receivers of results ask for is a secret that deployed functions have, and nobody is shown.
+#[test]
+fn a_deployed_function_signs_in_where_its_results_go() {
+    const LOGIN: &str = "LIMITLESS_CALLBACK_LOGIN";
+    let bench = Bench::start("deploy-login", false);
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = receiver.local_addr().unwrap();
+    let store = bench.store();
+    let args = ["deploy", "--debug", "--image", IMAGES[0], "--unchecked", "--store", &store, "--json"];
+    let flags: Vec<&str> = bench.flags.iter().map(String::as_str).collect();
+    let deploy = |more: &[&str]| {
+        let mut command = bench.sample.command(&[&args[..], more, &flags].concat());
+        Ended::from(command.env(LOGIN, format!("http://me:hush@{at}")).output().unwrap()).expect(0)
+    };
+    let forgotten = deploy(&["--dry-run"]);
+    assert!(forgotten.stderr.contains("no function gets it"), "{}", forgotten.stderr);
+    let deployed = deploy(&["--secret", LOGIN]);
+    assert_eq!(deployed.json()["functions"][0]["secrets"], json!([LOGIN]));
+    assert!(!deployed.stdout.contains("hush") && !deployed.stderr.contains("hush"), "{}", deployed.stderr);
+
+    let callback = format!("http://me@{at}/results");
+    bench
+        .faas(&["invoke", "says", "--input", r#"{"line": "x"}"#, "--callback", &callback, "--store", &store])
+        .expect(0);
+    let (to, posted) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut stream, _) = receiver.accept().unwrap();
+        let mut head = vec![0; 4096];
+        let length = std::io::Read::read(&mut stream, &mut head).unwrap();
+        to.send(String::from_utf8_lossy(&head[..length]).to_lowercase())
+    });
+    let head = posted.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+    // me:hush
+    assert!(head.contains("authorization: basic bwu6ahvzaa=="), "{head}");
+}
+
 #[test]
 fn what_changes_is_shown_and_a_dry_run_changes_nothing() {
     let bench = Bench::start("deploy-diff", false);
@@ -282,6 +318,7 @@ fn what_changes_is_shown_and_a_dry_run_changes_nothing() {
         (&["--time-limit", "10m"][..], 2),
         (&["--memory", "64GB"], 2),
         (&["--set", "A B=1"], 2),
+        (&["--set", "LIMITLESS_CALLBACK_LOGIN=https://me:hush@host"], 2),
         (&["--env", "production"], 2),
     ] {
         let ended = bench.deploy(IMAGES[0], args).expect(exit);
@@ -375,6 +412,11 @@ fn a_plan_is_deployed(name: &str, is_openfaas: bool) {
     assert_eq!((left.as_array().unwrap().len(), &left[0]["wraps"]), (1, &json!([])), "{left}");
     let all = bench.faas(&["remove", "both", "--json"]).expect(0).json();
     assert_eq!(all["removed"].as_array().unwrap().len(), 2, "{all}");
+
+    // An image may know the places by itself.
+    let image = ["build", "--debug", "--target", "gnu", "--dockerfile", "--plan", &plan];
+    let image = Ended::from(bench.sample.command(&image).output().unwrap()).expect(0).stdout;
+    assert!(image.contains("LIMITLESS_PLACEMENT") && image.contains("both-w3"), "{image}");
 
     let text = std::fs::read_to_string(&plan).unwrap();
     std::fs::write(&plan, text.replace("\"doubled\"", "\"tripled\"")).unwrap();

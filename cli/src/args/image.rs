@@ -34,7 +34,7 @@ pub struct Make {
     /// The image's name, with its registry; without a tag it gets one by its content [default: the package's]
     #[arg(long, value_name = "IMAGE")]
     pub name: Option<Reference>,
-    /// Put this plan into the image; `deploy` places the workflow's nodes as it says
+    /// Place a workflow's nodes as this plan says, which `cargo faas plan --out` wrote
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
     /// Build without optimisation: sooner, and larger

@@ -59,9 +59,15 @@ pub struct Deploy {
     /// An environment variable for the functions
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<Setting>,
+    /// A secret of the functions, whose value is taken from the environment of this command
+    #[arg(long, value_name = "NAME")]
+    pub secret: Vec<String>,
     /// Where functions reach the OpenFaaS gateway [default: the settings', else <http://gateway:8080>]
     #[arg(long, value_name = "URL")]
     pub gateway_url: Option<String>,
+    /// How long a function may take to its first answer, while the platform pulls its image
+    #[arg(long, value_name = "DURATION", default_value = "120s", value_parser = units::parse_limit)]
+    pub wait: Duration,
     #[command(flatten)]
     pub make: Make,
     #[command(flatten)]

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _};
 use std::path::Path;
 
+use limitless_faas_core::placement::Placement;
 use limitless_faas_images as images;
 use serde_json::{Value, json};
 
 use super::Session;
+use super::specs::Planned;
 use crate::args::{Build, Make, Pick};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -38,9 +40,16 @@ async fn all(
     functions: &[Function],
     engine: Option<&Engine>,
 ) -> Result<()> {
+    let planned = Planned::read(args.make.plan.as_deref())?;
+    let placed: Vec<Option<Placement>> =
+        functions.iter().map(|it| planned.among(&it.manifest.handlers)).collect::<Result<_>>()?;
+    planned.is_used()?;
     let mut images = Vec::new();
-    for function in functions {
-        let parts = Parts::gather(&args.make, function, &state.layers()).await?;
+    for (function, placement) in functions.iter().zip(&placed) {
+        let mut parts = Parts::gather(&args.make, function, &state.layers()).await?;
+        if let Some(placement) = placement {
+            parts.place(placement)?;
+        }
         if args.dockerfile {
             return write_dockerfile(session, &parts, args.output.as_deref());
         }

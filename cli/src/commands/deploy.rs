@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use limitless_faas_core::ExecutionId;
+use limitless_faas_core::callback::LOGIN_VARIABLE;
+use limitless_faas_core::{Code, ExecutionId};
 use limitless_faas_images::Reference;
+use limitless_faas_store::KEY_VARIABLE;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -15,13 +18,11 @@ use super::{Session, rollout};
 use crate::args::{Deploy, Make, Pick};
 use crate::error::{Error, Result};
 use crate::image::{self, registry_error};
-use crate::platform::{self, Answer, Ask, Client};
+use crate::platform::{self, Answer, Ask, Client, Said};
 use crate::project::{Function, Project, Wishes};
 use crate::state::State;
 use crate::units;
 
-/// How long a fresh function may take to its first answer: its image is pulled meanwhile.
-const PATIENCE: Duration = Duration::from_secs(120);
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
 const DEFAULT_MEMORY_MB: u64 = 256;
 
@@ -38,6 +39,7 @@ pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
     for function in &functions {
         let wishes = project.wishes(&function.target.package)?.of(args.environment.as_deref())?;
         let asked = Asked::of(args, wishes, dev_store.clone())?;
+        warn_of_missing(session, &asked);
         let image = image_of(session, &project, args, &make, function, &asked).await?;
         for handler in &function.manifest.handlers {
             let placement = planned.of(handler)?;
@@ -51,7 +53,7 @@ pub(super) async fn deploy(session: &Session, args: &Deploy) -> Result<()> {
     check_names(&changes)?;
     rollout::show(session, &changes);
     if !args.dry_run {
-        rollout::apply(session, &client, &changes).await?;
+        rollout::apply(session, &client, &changes, args.wait).await?;
     }
     tell(session, &client, &changes, args.dry_run)
 }
@@ -94,6 +96,14 @@ impl Asked {
             return Err(Error::usage(format!("`{}` can't be an environment variable", bad.0.escape_debug()))
                 .help("a name has letters, digits and _, and begins with no digit"));
         }
+        if let Some(name) = OWN_SECRETS.into_iter().find(|name| environment.contains_key(*name)) {
+            return Err(Error::usage(format!(
+                "{name} is a secret, and an environment is shown to everybody"
+            ))
+            .help(format!(
+                "export it here and name it: --secret {name}, or `secrets` in [deploy] of faas.toml"
+            )));
+        }
         let secret = |name: String| match std::env::var(&name) {
             Ok(value) => Ok((name, value)),
             Err(_) => Err(Error::usage(format!("the secret {name} is not in this command's environment"))
@@ -105,9 +115,27 @@ impl Asked {
             time_limit_ms: millis(args.time_limit.or(wishes.time_limit).unwrap_or(DEFAULT_TIME)),
             memory_mb: args.memory.or(wishes.memory).unwrap_or(DEFAULT_MEMORY_MB),
             environment,
-            secrets: wishes.secrets.into_iter().map(secret).collect::<Result<_>>()?,
+            secrets: wishes
+                .secrets
+                .into_iter()
+                .chain(args.secret.clone())
+                .map(secret)
+                .collect::<Result<_>>()?,
             gateway_url: args.gateway_url.clone().or(wishes.gateway_url),
         })
+    }
+}
+
+/// What functions of ours keep to themselves.
+const OWN_SECRETS: [&str; 2] = [KEY_VARIABLE, LOGIN_VARIABLE];
+
+/// What stands in the environment of this command and is to reach no function is an oversight: without the key nothing is encrypted.
+fn warn_of_missing(session: &Session, asked: &Asked) {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    for name in OWN_SECRETS.into_iter().filter(is_set).filter(|name| !asked.secrets.contains_key(*name)) {
+        session.ui.warn(&format!(
+            "{name} is set here, and no function gets it: give it to them with --secret {name}"
+        ));
     }
 }
 
@@ -175,10 +203,10 @@ fn check_names(changes: &[rollout::Change]) -> Result<()> {
 }
 
 /// Waits until a function answers in its own words. What it is asked has no effect: an execution that is none.
-pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
+pub(super) async fn wait_for_words(client: &Client, name: &str, patience: Duration) -> Result<()> {
     let ask =
         Ask::Resume { handler: name.to_owned(), id: ExecutionId::derive(name, "is it there?"), entry: None };
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let gone = |why: &str| {
         Error::platform(format!("function `{name}` does not answer"))
             .because(std::io::Error::other(if why.is_empty() { "it gave no answer in time" } else { why }))
@@ -190,7 +218,10 @@ pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
             activation = client.resume(name, &ask.execution(), None).await?;
         }
         let why = match client.answer(&ask, &activation).await? {
-            Answer::Function(_) => return Ok(()),
+            Answer::Function(said) if is_ours(&said) => return Ok(()),
+            // A gateway's refusals may look like a function's answers.
+            Answer::Function(said) if !client.keeps_answers() => said.json,
+            Answer::Function(said) => return Err(gone(&said.json)),
             Answer::Lost(why) if client.keeps_answers() => return Err(gone(&why)),
             Answer::Lost(why) => why,
             Answer::Pending => String::new(),
@@ -200,6 +231,11 @@ pub(super) async fn wait_for_words(client: &Client, name: &str) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Whether these are words of a function that limitless-faas serves: it refuses what it was asked, by number.
+fn is_ours(said: &Said) -> bool {
+    said.value.get("code").is_some_and(|code| Code::deserialize(code).is_ok())
 }
 
 fn tell(session: &Session, client: &Client, changes: &[rollout::Change], is_dry: bool) -> Result<()> {

@@ -65,8 +65,10 @@ impl Session {
         Self { global, ui, leaves: Mutex::new(None), undo: watch::Sender::new(None) }
     }
 
-    /// From now on the command itself undoes what it did, when it is interrupted: it waits for [`Session::interrupted`].
-    fn undoes(&self) {
+    /// From now on the command itself undoes what it did, when it is interrupted: it waits for [`Session::interrupted`]. Interrupted once
+    /// more it does not, and `help` says what to do then.
+    fn undoes(&self, help: &str) {
+        *self.leaves.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(help.to_owned());
         self.undo.send_replace(Some(false));
     }
 

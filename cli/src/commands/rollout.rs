@@ -1,12 +1,15 @@
 //! Changing what is deployed: what would change, and changing it so that a failure leaves what was there.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::Session;
 use super::deploy::wait_for_words;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::platform::{Client, Deployed, Spec};
+use crate::platform::{Client, Deployed, Dialect, Spec};
 use crate::ui::{BAD, DIM, VERB, paint};
 
 /// A function as it is and as it shall be.
@@ -111,59 +114,120 @@ pub(super) fn show(session: &Session, changes: &[Change]) {
     }
 }
 
-/// Puts the changes, versions first, and takes back what was put if one fails or the command is interrupted.
-pub(super) async fn apply(session: &Session, client: &Client, changes: &[Change]) -> Result<()> {
+/// Puts the changes, versions first, and takes back what was put if one fails or the command is interrupted. A function may take
+/// `patience` to its first answer.
+pub(super) async fn apply(
+    session: &Session,
+    client: &Client,
+    changes: &[Change],
+    patience: Duration,
+) -> Result<()> {
     let (current, versions): (Vec<&Change>, Vec<&Change>) =
         changes.iter().filter(|change| change.is_any()).partition(|change| change.wanted.mark.is_current);
-    let mut done: Vec<&Change> = Vec::new();
-    session.undoes();
+    session.undoes("what was begun was not put back: deploy again, which makes it whole");
+    let mut rollout = Rollout::new(session, client);
     // Until a version answers, callers keep what they have.
     for change in versions.into_iter().chain(current) {
-        session.ui.status("Deploying", &change.wanted.name);
-        done.push(change);
-        if let Err(error) = put(session, client, &change.wanted).await {
-            return Err(take_back(session, client, &done, error).await);
+        if let Err(error) = rollout.put(change, patience).await {
+            return Err(rollout.take_back(error).await);
         }
     }
     Ok(())
 }
 
-/// Puts one function and waits until it answers.
-async fn put(session: &Session, client: &Client, wanted: &Spec) -> Result<()> {
-    // A request under way is never given up: who takes back has to come after it.
-    client.put(wanted).await?;
-    tokio::select! {
-        biased;
-        () = session.interrupted() => Err(Error::new(Exit::Interrupted, "interrupted")),
-        answered = wait_for_words(client, &wanted.name) => answered,
-    }
+/// A deployment under way, and what it did so far.
+struct Rollout<'a> {
+    session: &'a Session,
+    client: &'a Client,
+    /// Changes that were begun, and whether the platform acknowledged each.
+    functions: Vec<(&'a Change, bool)>,
+    /// The secrets that a gateway was given; whether each was new to it.
+    secrets: BTreeMap<&'a str, bool>,
 }
 
-async fn is_as_before(client: &Client, change: &Change) -> bool {
-    let spec = |deployed: &Deployed| deployed.spec.clone();
-    match client.deployed(&change.wanted.name).await {
-        Ok(now) => now.as_ref().map(spec) == change.before.as_ref().map(spec),
-        Err(_) => false,
+impl<'a> Rollout<'a> {
+    fn new(session: &'a Session, client: &'a Client) -> Self {
+        Self { session, client, functions: Vec::new(), secrets: BTreeMap::new() }
     }
-}
 
-async fn take_back(session: &Session, client: &Client, done: &[&Change], error: Error) -> Error {
-    let mut left = Vec::new();
-    for change in done.iter().rev() {
-        let name = &change.wanted.name;
-        let taken = match &change.before {
-            Some(before) => client.restore(before).await,
-            None => client.delete(name).await,
-        };
-        match taken {
-            Ok(()) => session.ui.status("Restored", name),
-            // What a platform refuses to change it refuses to change back: then nothing has to be.
-            Err(_) if is_as_before(client, change).await => {}
-            Err(_) => left.push(name.as_str()),
+    /// Puts one function and waits until it answers.
+    async fn put(&mut self, change: &'a Change, patience: Duration) -> Result<()> {
+        let (wanted, client) = (&change.wanted, self.client);
+        self.session.ui.status("Deploying", &wanted.name);
+        if client.dialect() == Dialect::OpenFaas {
+            self.put_secrets(wanted).await?;
+        }
+        self.functions.push((change, false));
+        // A request under way is never given up: who takes back has to come after it.
+        match change.before {
+            Some(_) => client.replace(wanted).await?,
+            None => client.create(wanted).await?,
+        }
+        self.functions.pop();
+        self.functions.push((change, true));
+        tokio::select! {
+            biased;
+            () = self.session.interrupted() => Err(Error::new(Exit::Interrupted, "interrupted")),
+            answered = wait_for_words(client, &wanted.name, patience) => answered,
         }
     }
-    if left.is_empty() {
-        return error.help("what was there before is there again");
+
+    /// A gateway keeps secrets beside its functions, which find them when they start.
+    async fn put_secrets(&mut self, wanted: &'a Spec) -> Result<()> {
+        for (name, value) in &wanted.secrets {
+            if !self.secrets.contains_key(name.as_str()) {
+                let is_new = self.client.put_secret(name, value).await?;
+                self.secrets.insert(name, is_new);
+            }
+        }
+        Ok(())
     }
-    error.help(format!("{} could not be put back: deploy again when the platform is back", left.join(", ")))
+
+    /// Undoes all of it; answers why, with what became of it.
+    async fn take_back(&self, error: Error) -> Error {
+        let mut left = Vec::new();
+        for (change, is_acknowledged) in self.functions.iter().rev() {
+            let name = &change.wanted.name;
+            match undo(self.client, change, *is_acknowledged).await {
+                Ok(true) => self.session.ui.status("Restored", name),
+                Ok(false) => {}
+                Err(_) => left.push(name.as_str()),
+            }
+        }
+        let (created, replaced): (Vec<&str>, Vec<&str>) =
+            self.secrets.keys().copied().partition(|name| self.secrets[name]);
+        for name in created {
+            if self.client.delete_secret(name).await.is_err() {
+                left.push(name);
+            }
+        }
+        let kept = (!replaced.is_empty()).then(|| {
+            format!("the new value of {} stays: a gateway tells nobody the old one", replaced.join(", "))
+        });
+        let error = error.maybe_help(kept);
+        if left.is_empty() {
+            return error.help("what was there before is there again");
+        }
+        error.help(format!(
+            "{} could not be put back: deploy again when the platform is back",
+            left.join(", ")
+        ))
+    }
+}
+
+/// Makes a function what it was before; says whether there was anything to do.
+async fn undo(client: &Client, change: &Change, is_acknowledged: bool) -> Result<bool> {
+    let name = &change.wanted.name;
+    let now = client.deployed(name).await;
+    let is_as_before = |before: &Deployed| matches!(&now, Ok(Some(now)) if now.spec == before.spec);
+    match (&change.before, &now) {
+        (Some(before), _) if is_as_before(before) => Ok(false),
+        (Some(before), _) => client.restore(before).await.map(|()| true),
+        (None, _) if is_acknowledged => client.delete(name).await.map(|()| true),
+        (None, Ok(None)) => Ok(false),
+        // It was there before, whatever the platform said then.
+        (None, Ok(Some(now))) if now.spec.mark != change.wanted.mark => Ok(false),
+        (None, Ok(Some(_))) => client.delete(name).await.map(|()| true),
+        (None, Err(_)) => now.map(|_| false),
+    }
 }

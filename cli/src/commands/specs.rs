@@ -13,7 +13,7 @@ use limitless_faas_images::{Digest, Reference};
 use super::deploy::Asked;
 use super::plan::{bad_in, text_of};
 use crate::error::{Error, Result};
-use crate::platform::{Client, Dialect, Mark, PLACEMENT_VARIABLE, Spec};
+use crate::platform::{Client, Dialect, Mark, PLACEMENT_VARIABLE, Spec, written};
 use crate::records::now_us;
 
 /// Where functions find their gateway by convention.
@@ -49,11 +49,16 @@ impl Planned {
         Ok(Some(placement))
     }
 
+    /// Where nodes run in a function of these handlers, if one of them is the plan's workflow.
+    pub(super) fn among(&self, handlers: &[Handler]) -> Result<Option<Placement>> {
+        handlers.iter().find_map(|handler| self.of(handler).transpose()).transpose()
+    }
+
     /// Sees that one of the workflows was the plan's.
     pub(super) fn is_used(&self) -> Result<()> {
         match &self.plan {
             Some((path, plan)) if !self.is_used.get() => Err(Error::usage(format!(
-                "{} plans the workflow `{}`, which is not among what is deployed",
+                "{} plans the workflow `{}`, which is not among what is built",
                 path.display(),
                 plan.graph.name
             ))
@@ -124,8 +129,4 @@ fn version(image: &Reference, placement: Option<&Placement>) -> Result<String> {
         text.push_str(&written(placement)?);
     }
     Ok(Digest::of(text.as_bytes()).short()[..8].to_owned())
-}
-
-fn written(placement: &Placement) -> Result<String> {
-    serde_json::to_string(placement).map_err(|error| Error::bug("a placement that is no JSON").because(error))
 }

@@ -8,6 +8,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use limitless_faas_core::placement::Placement;
 use limitless_faas_images::{
     Base, Definition, Entry, Image, Layer, Recipe, Reference, Tree, closure, dockerfile,
 };
@@ -15,17 +16,13 @@ use limitless_faas_images::{
 use crate::args::Make;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::platform::Dialect;
+use crate::platform::{Dialect, PLACEMENT_VARIABLE, written};
 use crate::project::Function;
 use crate::ui::Ui;
 
 pub use engine::Engine;
 pub use target::triple;
 pub use transfer::{push, registry, registry_error};
-
-/// Where a plan stands in an image, and the variable that names it.
-const PLAN: &str = "/etc/limitless-faas/plan.json";
-const PLAN_VARIABLE: &str = "LIMITLESS_PLAN";
 
 /// The files of an image, layer by layer, and how it is started.
 #[derive(Debug)]
@@ -71,18 +68,21 @@ impl Parts {
         let program = Entry::File { mode: 0o755, source: function.program.clone() };
         application.add(&definition.program, program).map_err(failed)?;
         layers.push(("application", application));
-        if let Some(path) = &make.plan {
-            let mut plan = Tree::new();
-            plan.add(PLAN, Entry::Bytes { mode: 0o644, bytes: read_plan(path)? }).map_err(failed)?;
-            layers.push(("plan", plan));
-            environment.insert(PLAN_VARIABLE.to_owned(), PLAN.to_owned());
-        }
         let name = match &make.name {
             Some(name) => name.clone(),
             None => default_name(&function.target.package)?,
         };
         layers.retain(|(_, tree)| !tree.is_empty());
         Ok(Self { definition, layers, environment, base, name })
+    }
+
+    /// Makes the function place the nodes of a workflow so wherever nobody tells it otherwise.
+    ///
+    /// # Errors
+    /// None but a bug of ours.
+    pub fn place(&mut self, placement: &Placement) -> Result<()> {
+        self.environment.insert(PLACEMENT_VARIABLE.to_owned(), written(placement)?);
+        Ok(())
     }
 
     /// Writes the layers and puts them together.
@@ -190,14 +190,6 @@ fn default_name(package: &str) -> Result<Reference> {
             .because(error)
             .help("name the image with --name")
     })
-}
-
-fn read_plan(path: &Path) -> Result<Vec<u8>> {
-    let cant = || Error::usage(format!("failed to read the plan {}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| cant().because(error))?;
-    serde_json::from_slice::<serde_json::Value>(&bytes)
-        .map_err(|error| cant().because(error).help("`cargo faas plan … --out FILE` writes one"))?;
-    Ok(bytes)
 }
 
 /// Says what to do about an image that can't be built.

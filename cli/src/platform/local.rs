@@ -19,6 +19,14 @@ use crate::units;
 /// Tells a workflow where its nodes run.
 pub const PLACEMENT_VARIABLE: &str = "LIMITLESS_PLACEMENT";
 
+/// A placement as its variable has it.
+///
+/// # Errors
+/// None but a bug of ours.
+pub fn written(placement: &Placement) -> Result<String> {
+    serde_json::to_string(placement).map_err(|error| Error::bug("a placement that is no JSON").because(error))
+}
+
 /// Tells the function how many invocations one execution may have.
 const MAX_INVOCATIONS_VARIABLE: &str = "LIMITLESS_MAX_INVOCATIONS";
 
@@ -109,9 +117,7 @@ impl Local {
         let mut environment = self.environment();
         environment.insert("LIMITLESS_HANDLER".to_owned(), deployed.handler.to_owned());
         if let Some(placement) = deployed.placement {
-            let text = serde_json::to_string(placement)
-                .map_err(|error| Error::bug("a placement that is no JSON").because(error))?;
-            environment.insert(PLACEMENT_VARIABLE.to_owned(), text);
+            environment.insert(PLACEMENT_VARIABLE.to_owned(), written(placement)?);
         }
         self.deploy_as(deployed.handler, deployed, environment).await
     }

@@ -1,5 +1,6 @@
 //! Speaking to a platform: deploy, call, resume. The one place of this crate that knows the platforms apart.
 
+mod change;
 mod definition;
 mod faas_cli;
 mod local;
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::project::Input;
 
-pub use local::{Deployed as Served, Local, PLACEMENT_VARIABLE, Runs};
+pub use local::{Deployed as Served, Local, PLACEMENT_VARIABLE, Runs, written};
 pub use remote::{find, wsk_line};
 pub use rollout::{Deployed, Mark, Spec};
 
@@ -150,6 +151,8 @@ pub struct Client {
 const REQUEST: Duration = Duration::from_secs(30);
 /// How often an accepted call is tried for.
 const ATTEMPTS: u32 = 6;
+/// The first pause between two attempts; each is twice the one before.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Client {
     /// A client of the platform at `base`, with the key `user:password` if it needs one.
@@ -269,20 +272,8 @@ impl Client {
 
     /// Sends until the platform accepts or refuses for good.
     async fn send_patiently(&self, request: &RequestBuilder, handler: &str) -> Result<Response> {
-        let mut pause = Duration::from_millis(100);
-        for attempt in 1.. {
-            let again =
-                request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
-            let response = self.send(again).await?;
-            let status = response.status();
-            let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-            if !is_busy || attempt == ATTEMPTS {
-                return self.accepted(response, handler).await;
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(Error::bug("tried for ever"))
+        let response = self.send_busily(request).await?;
+        self.accepted(response, handler).await
     }
 
     /// As [`Client::send_patiently`], where not being there is an answer too.
@@ -291,13 +282,27 @@ impl Client {
         request: &RequestBuilder,
         name: &str,
     ) -> Result<Option<Response>> {
-        let again = request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
-        let response = self.send(again).await?;
-        match response.status() {
-            StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_success() => Ok(Some(response)),
-            _ => self.send_patiently(request, name).await.map(Some),
+        let response = self.send_busily(request).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
         }
+        self.accepted(response, name).await.map(Some)
+    }
+
+    /// Sends until the platform is not busy, or was for too long; answers its last word.
+    async fn send_busily(&self, request: &RequestBuilder) -> Result<Response> {
+        let mut pause = PAUSE;
+        for attempt in 1.. {
+            let again =
+                request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
+            let response = self.send(again).await?;
+            if !is_busy(response.status()) || attempt == ATTEMPTS {
+                return Ok(response);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(Error::bug("tried for ever"))
     }
 
     async fn accepted(&self, response: Response, handler: &str) -> Result<Response> {
@@ -334,9 +339,19 @@ impl Client {
                 error(format!("the input is larger than the platform at {} takes", self.base))
                     .help("put it where the function can fetch it, and pass the address")
             }
-            _ => error(format!("the platform at {} refused function `{handler}`", self.base)),
+            // What is asked of all functions names none.
+            _ if handler.is_empty() => error(format!("the platform at {} refused", self.base)).help(AGAIN),
+            _ => error(format!("the platform at {} refused function `{handler}`", self.base)).help(AGAIN),
         }
     }
+}
+
+/// What to do about a platform that does not do what is asked.
+const AGAIN: &str = "its own words stand above: run it again when the platform is well";
+
+/// Whether trying again may help.
+fn is_busy(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 /// The body of a first call: the input, and the control data beside it.

@@ -1,7 +1,7 @@
 //! OpenWhisk's REST API.
 
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -52,16 +52,9 @@ async fn invoke(client: &Client, handler: &str, body: Vec<u8>) -> Result<String>
 /// The record of an activation comes only after its end: until then the platform knows nothing of it.
 pub(super) async fn answer(client: &Client, activation: &str) -> Result<Answer> {
     let request = client.request(Method::GET, &format!("{ACTIVATIONS}/{activation}"));
-    let response = client.send(request).await?;
-    if response.status() == StatusCode::NOT_FOUND {
-        return Ok(Answer::Pending);
-    }
-    let record: Record = client
-        .accepted(response, activation)
-        .await?
-        .json()
-        .await
-        .map_err(|error| no_platform(client, error))?;
+    let response = client.send_patiently_or_missing(&request, activation).await?;
+    let Some(response) = response else { return Ok(Answer::Pending) };
+    let record: Record = response.json().await.map_err(|error| no_platform(client, error))?;
     Ok(read(&record.response))
 }
 

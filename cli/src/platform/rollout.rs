@@ -1,8 +1,8 @@
-//! What is deployed: read, put, removed, in both interfaces.
+//! What is deployed: as it is read and as it is put, in both interfaces.
 
 use std::collections::BTreeMap;
 
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -22,11 +22,26 @@ pub struct Spec {
     pub memory_mb: u64,
     /// Environment variables.
     pub environment: BTreeMap<String, String>,
-    /// Values that nobody is shown.
+    /// Values that nobody is shown; those that a gateway keeps to itself are read as empty.
     #[serde(skip)]
     pub secrets: BTreeMap<String, String>,
     /// Whose it is.
     pub mark: Mark,
+}
+
+impl Spec {
+    /// Whether this, as the platform shows it, is what `wanted` asks for.
+    pub fn is_as(&self, wanted: &Self) -> bool {
+        let all = |spec: &Self| Self { secrets: BTreeMap::new(), ..spec.clone() };
+        let shown =
+            self.secrets.iter().map(|(name, value)| (name, Some(value).filter(|value| !value.is_empty())));
+        let is_secret = |(shown, wanted): ((&String, Option<&String>), (&String, &String))| {
+            shown.0 == wanted.0 && shown.1.is_none_or(|value| value == wanted.1)
+        };
+        all(self) == all(wanted)
+            && self.secrets.len() == wanted.secrets.len()
+            && shown.zip(&wanted.secrets).all(is_secret)
+    }
 }
 
 /// What we write beside a function, to know it again.
@@ -50,12 +65,12 @@ pub struct Mark {
 pub struct Deployed {
     /// What we understand of it.
     pub spec: Spec,
-    raw: Value,
+    pub(super) raw: Value,
 }
 
 const MARK: &str = "limitless-faas";
-const ACTIONS: &str = "/api/v1/namespaces/_/actions";
-const FUNCTIONS: &str = "/system/functions";
+pub(super) const ACTIONS: &str = "/api/v1/namespaces/_/actions";
+pub(super) const FUNCTIONS: &str = "/system/functions";
 /// Lists come in pages of at most so many.
 const PAGE: usize = 200;
 
@@ -108,12 +123,12 @@ impl Client {
     /// What the platform allows; nothing is known of a gateway's limits.
     ///
     /// # Errors
-    /// Where it can't be reached.
+    /// Where it can't be reached, or does not tell.
     pub async fn allowed(&self) -> Result<Allowed> {
         if self.dialect == Dialect::OpenFaas {
             return Ok(Allowed::default());
         }
-        let info = self.read(Method::GET, "/", "").await?.unwrap_or_default();
+        let info = self.read(Method::GET, "/", "").await?.ok_or_else(|| self.is_another("has no `/`"))?;
         let range = |name: &str, unit: u64| {
             let limit =
                 |which: &str| info.pointer(&format!("/limits/{which}_action_{name}")).and_then(Value::as_u64);
@@ -127,9 +142,12 @@ impl Client {
     /// # Errors
     /// Where it can't be reached.
     pub async fn is_local(&self) -> Result<bool> {
-        let response = self.send(self.request(Method::GET, "/api/v1")).await?;
-        let text = response.text().await.unwrap_or_default();
-        let info: Value = serde_json::from_str(&text).unwrap_or_default();
+        let response = self.send_busily(&self.request(Method::GET, "/api/v1")).await?;
+        if response.status().is_server_error() {
+            return self.accepted(response, "").await.map(|_| false);
+        }
+        let body = response.bytes().await.map_err(|error| self.is_another(&format!("broke off: {error}")))?;
+        let info: Value = serde_json::from_slice(&body).unwrap_or_default();
         Ok(info.get("description").and_then(Value::as_str).is_some_and(|it| it.contains("limitless-faas")))
     }
 
@@ -156,8 +174,9 @@ impl Client {
                 Dialect::OpenWhisk => format!("{ACTIONS}?limit={PAGE}&skip={}", all.len()),
                 Dialect::OpenFaas => FUNCTIONS.to_owned(),
             };
-            let page = self.read(Method::GET, &path, "").await?.unwrap_or_default();
-            let page = page.as_array().cloned().unwrap_or_default();
+            let page = self.read(Method::GET, &path, "").await?;
+            let page = page.as_ref().and_then(Value::as_array).cloned();
+            let page = page.ok_or_else(|| self.is_another("does not list its functions"))?;
             let is_last = self.dialect == Dialect::OpenFaas || page.len() < PAGE;
             all.extend(page);
             if is_last {
@@ -168,100 +187,20 @@ impl Client {
         Ok(understood.filter(|it| !it.spec.mark.handler.is_empty()).collect())
     }
 
-    /// Creates or replaces a function.
-    ///
-    /// # Errors
-    /// Where the platform can't be reached or refuses.
-    pub async fn put(&self, spec: &Spec) -> Result<()> {
-        if self.dialect == Dialect::OpenWhisk {
-            return self.put_raw(&spec.name, &action(spec)).await;
-        }
-        for (name, value) in &spec.secrets {
-            self.put_secret(&secret_name(name), value).await?;
-        }
-        self.put_raw(&spec.name, &function(spec)).await
-    }
-
-    /// Puts back what was deployed before.
-    ///
-    /// # Errors
-    /// Where the platform can't be reached or refuses.
-    pub async fn restore(&self, before: &Deployed) -> Result<()> {
-        let keep = |names: &[&str]| -> Map<String, Value> {
-            let all = before.raw.as_object().cloned().unwrap_or_default();
-            all.into_iter().filter(|(name, _)| names.contains(&name.as_str())).collect()
-        };
-        let body = match self.dialect {
-            Dialect::OpenWhisk => keep(&["exec", "limits", "parameters", "annotations"]),
-            Dialect::OpenFaas => {
-                let mut body = keep(&[
-                    "image",
-                    "envProcess",
-                    "envVars",
-                    "constraints",
-                    "secrets",
-                    "labels",
-                    "annotations",
-                    "limits",
-                    "requests",
-                    "readOnlyRootFilesystem",
-                ]);
-                body.insert("service".to_owned(), json!(before.spec.name));
-                body
-            }
-        };
-        self.put_raw(&before.spec.name, &Value::Object(body)).await
-    }
-
-    /// Removes a function; that it is gone already is as good.
-    ///
-    /// # Errors
-    /// Where the platform can't be reached or refuses.
-    pub async fn delete(&self, name: &str) -> Result<()> {
-        let request = match self.dialect {
-            Dialect::OpenWhisk => self.request(Method::DELETE, &format!("{ACTIONS}/{name}")),
-            Dialect::OpenFaas => {
-                self.request(Method::DELETE, FUNCTIONS).json(&json!({ "functionName": name }))
-            }
-        };
-        let response = self.send(request).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(());
-        }
-        self.accepted(response, name).await.map(drop)
-    }
-
-    async fn put_raw(&self, name: &str, body: &Value) -> Result<()> {
-        if self.dialect == Dialect::OpenWhisk {
-            let request = self.request(Method::PUT, &format!("{ACTIONS}/{name}?overwrite=true")).json(body);
-            return self.send_patiently(&request, name).await.map(drop);
-        }
-        // As OpenFaaS's own client does: update, and where there is nothing to update, create.
-        let update = self.send(self.request(Method::PUT, FUNCTIONS).json(body)).await?;
-        if update.status() != StatusCode::NOT_FOUND {
-            return self.accepted(update, name).await.map(drop);
-        }
-        let request = self.request(Method::POST, FUNCTIONS).json(body);
-        self.send_patiently(&request, name).await.map(drop)
-    }
-
-    async fn put_secret(&self, name: &str, value: &str) -> Result<()> {
-        let body = json!({ "name": name, "value": value });
-        let update = self.send(self.request(Method::PUT, "/system/secrets").json(&body)).await?;
-        if update.status().is_success() {
-            return Ok(());
-        }
-        let create = self.send(self.request(Method::POST, "/system/secrets").json(&body)).await?;
-        self.accepted(create, name).await.map(drop)
-    }
-
-    async fn read(&self, method: Method, path: &str, name: &str) -> Result<Option<Value>> {
+    /// A document; none where the platform has none at this path.
+    pub(super) async fn read(&self, method: Method, path: &str, name: &str) -> Result<Option<Value>> {
         let response = self.send_patiently_or_missing(&self.request(method, path), name).await?;
         let Some(response) = response else { return Ok(None) };
-        let value = response.json().await.map_err(|error| {
-            Error::platform(format!("{} does not answer as its platform does", self.base())).because(error)
-        });
+        let body = response.bytes().await.map_err(|error| self.is_another(&format!("broke off: {error}")))?;
+        let value = serde_json::from_slice(&body).map_err(|_| self.is_another("answers no JSON"));
         value.map(Some)
+    }
+
+    /// It is no platform, or something stands between.
+    fn is_another(&self, why: &str) -> Error {
+        Error::platform(format!("{} does not answer as its platform does", self.base()))
+            .because(std::io::Error::other(format!("it {why}")))
+            .help("see what is at this address, and run it again when the platform is well")
     }
 
     fn understand(&self, raw: Value) -> Deployed {
@@ -274,7 +213,7 @@ impl Client {
 }
 
 /// The body that puts an action.
-fn action(spec: &Spec) -> Value {
+pub(super) fn action(spec: &Spec) -> Value {
     // Parameters with `init` are the container's environment, and no handler's input.
     let variables = spec.environment.iter().chain(&spec.secrets);
     let parameters: Vec<Value> =
@@ -303,7 +242,7 @@ fn marked(spec: &Spec) -> Value {
 }
 
 /// The body that deploys a function on a gateway.
-fn function(spec: &Spec) -> Value {
+pub(super) fn function(spec: &Spec) -> Value {
     let mut environment = spec.environment.clone();
     // Requests carry no deadline there.
     environment.insert("exec_timeout".to_owned(), format!("{}ms", spec.time_limit_ms));
@@ -324,12 +263,17 @@ fn function(spec: &Spec) -> Value {
 const LIMIT: &str = "LIMITLESS_TIME_LIMIT_MS";
 
 /// Secrets are files there, named as hosts are.
-fn secret_name(name: &str) -> String {
+pub(super) fn secret_name(name: &str) -> String {
     name.to_lowercase().replace('_', "-")
 }
 
 fn text(value: Option<&Value>) -> String {
     value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The names that a mark lists.
+fn names(listed: &str) -> impl Iterator<Item = &str> {
+    listed.split(',').filter(|name| !name.is_empty())
 }
 
 fn mark_of(told: impl Fn(&str) -> String) -> Mark {
@@ -349,7 +293,7 @@ fn spec_of_action(raw: &Value) -> Spec {
     let number = |path: &str| raw.pointer(path).and_then(Value::as_u64).unwrap_or(0);
     let told = |name: &str| text(mark["value"].get(name));
     let secret_names = told("secrets");
-    let is_secret = |name: &str| secret_names.split(',').any(|secret| secret == name);
+    let is_secret = |name: &str| names(&secret_names).any(|secret| secret == name);
     let variables = variables.map(|pair| (text(pair.get("key")), text(pair.get("value"))));
     let (secrets, environment) = variables.partition(|(name, _)| is_secret(name));
     Spec {
@@ -369,6 +313,7 @@ fn spec_of_function(raw: &Value) -> Spec {
         fields.into_iter().map(|(name, value)| (name, text(Some(&value)))).collect()
     };
     let annotations = words("annotations");
+    let told = |name: &str| annotations.get(&format!("{MARK}/{name}")).cloned().unwrap_or_default();
     let mut environment = words("envVars");
     environment.remove("exec_timeout");
     let limit = environment.remove(LIMIT).and_then(|limit| limit.parse().ok());
@@ -379,8 +324,8 @@ fn spec_of_function(raw: &Value) -> Spec {
         time_limit_ms: limit.unwrap_or(0),
         memory_mb: memory.strip_suffix("Mi").and_then(|memory| memory.parse().ok()).unwrap_or(0),
         environment,
-        secrets: BTreeMap::new(),
-        mark: mark_of(|name| annotations.get(&format!("{MARK}/{name}")).cloned().unwrap_or_default()),
+        secrets: names(&told("secrets")).map(|name| (name.to_owned(), String::new())).collect(),
+        mark: mark_of(told),
     }
 }
 

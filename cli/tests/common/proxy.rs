@@ -21,6 +21,10 @@ pub enum Fault {
     Status(u16),
     /// It is carried out, and the connection ends without an answer.
     HangUp,
+    /// It is carried out, and the connection ends in the middle of the answer's body, or of its head where it has none.
+    CutOff,
+    /// It is not carried out, and nobody answers for as long as the test runs.
+    Stall,
 }
 
 type Script = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
@@ -89,13 +93,27 @@ fn serve(mut client: TcpStream, platform: &str, shared: &Mutex<Shared>) -> Optio
         )
         .ok();
     }
+    if fault == Some(Fault::Stall) {
+        // Ends with the client.
+        return client.read(&mut [0]).map(drop).ok();
+    }
     let mut upstream = TcpStream::connect(platform).ok()?;
     upstream.write_all(&request.head).ok()?;
     upstream.write_all(b"connection: close\r\n\r\n").ok()?;
     upstream.write_all(&request.body).ok()?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).ok()?;
-    if fault.is_none() { client.write_all(&answer).ok() } else { None }
+    match fault {
+        None => client.write_all(&answer).ok(),
+        Some(Fault::CutOff) => client.write_all(&answer[..middle(&answer)]).ok(),
+        Some(_) => None,
+    }
+}
+
+/// The middle of an answer's body.
+fn middle(answer: &[u8]) -> usize {
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |at| at + 4);
+    if head == answer.len() { head / 2 } else { usize::midpoint(head, answer.len()) }
 }
 
 /// Its head keeps what is not about the connection.
