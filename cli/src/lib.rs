@@ -79,6 +79,7 @@ fn block_on(cli: &Cli, session: &Session) -> Result<()> {
         }
         // What was done elsewhere dropping does not undo: the command does, unless it is interrupted once more.
         if session.ask_to_undo() {
+            session.ui.say("interrupted: putting back what was there; once more leaves it as it is");
             tokio::select! {
                 biased;
                 ended = &mut command => return ended,

@@ -7,9 +7,10 @@ mod common;
 use std::sync::Arc;
 
 use common::proxy::{Fault, Proxy, Request};
-use common::{Ended, Sample};
+use common::{Ended, Running, Sample};
 use limitless_faas_local::{Config, Image, Platform};
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const IMAGE: &str = "registry.example/sample:1";
@@ -315,6 +316,36 @@ fn what_can_not_be_put_back_is_told_and_mended() {
             bench.faas(&["remove", "says"]).expect(0);
         }
     }
+}
+
+/// Interrupted while the platform says nothing, and once more: it ends at once, says what may be left, and the next deployment is whole.
+#[test]
+fn an_interruption_that_the_platform_does_not_hear_ends_at_once() {
+    let bench = Bench::start(&sample("hostile-int"), WHISK);
+    bench.fails(("PUT", "/actions/says-v"), Fault::Stall, 1);
+    let (url, store) = (bench.proxy.url(), format!("file:{}", bench.sample.state().join("store").display()));
+    let key = bench.platform().api_key().as_str().to_owned();
+    let args = [
+        "deploy",
+        "--debug",
+        "--image",
+        IMAGE,
+        "--unchecked",
+        "--store",
+        &store,
+        WHISK,
+        &url,
+        "--auth",
+        &key,
+    ];
+    let mut deploying = Running::of(&mut bench.sample.command(&args));
+    bench.proxy.wait_for(|request| request.method == "PUT");
+    deploying.signal(Signal::INT);
+    deploying.wait_for_line("once more");
+    deploying.signal(Signal::INT);
+    let ended = deploying.wait().expect(130);
+    assert!(ended.stderr.contains("deploy again"), "{}", ended.stderr);
+    bench.deploy(&[]).expect(0);
 }
 
 /// Each request of a removal goes wrong in every way: what is said to be removed is gone, and the next attempt removes the rest.

@@ -17,6 +17,7 @@ mod dockerfile;
 mod error;
 mod image;
 mod layer;
+mod part;
 mod reference;
 mod tree;
 
@@ -26,5 +27,6 @@ pub use dockerfile::dockerfile;
 pub use error::Error;
 pub use image::{Base, Image, Recipe};
 pub use layer::{Blob, Layer};
+pub use part::Part;
 pub use reference::{InvalidReference, Reference};
 pub use tree::{Entry, Tree};

@@ -1,11 +1,11 @@
 //! `cargo faas build`: a container image, without a container engine.
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use limitless_faas_core::placement::Placement;
-use limitless_faas_images as images;
+use limitless_faas_images::{self as images, Part};
 use serde_json::{Value, json};
 
 use super::Session;
@@ -13,7 +13,7 @@ use super::specs::Planned;
 use crate::args::{Build, Make, Pick};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::image::{self, Built, Engine, Parts};
+use crate::image::{self, Built, Engine, Parts, aside};
 use crate::project::{Function, Programs, Project};
 use crate::state::State;
 use crate::units;
@@ -53,10 +53,10 @@ async fn all(
         if args.dockerfile {
             return write_dockerfile(session, &parts, args.output.as_deref());
         }
-        let built = parts.build()?;
+        let built = parts.build().await?;
         show(session, &built);
         if let Some(path) = &args.output {
-            write_archive(session, &built, path)?;
+            write_archive(session, &built, path).await?;
         }
         if let Some(engine) = engine {
             engine.load(&built).await?;
@@ -134,26 +134,28 @@ fn describe(built: &Built, function: &Function) -> Value {
     })
 }
 
-fn write_archive(session: &Session, built: &Built, path: &Path) -> Result<()> {
+async fn write_archive(session: &Session, built: &Built, path: &Path) -> Result<()> {
     let failed = || Error::new(Exit::Build, format!("failed to write {}", path.display()));
     if path == Path::new("-") {
         if std::io::stdout().is_terminal() || session.ui.is_json() {
             return Err(Error::usage("an archive is nothing to look at").help("name a file: -o image.tar"));
         }
-        let written = built.image.write_archive(&built.name, BufWriter::new(std::io::stdout().lock()));
-        return written.map_err(|error| failed().because(error));
+        let (image, name) = (built.image.clone(), built.name.clone());
+        let write = move || image.write_archive(&name, BufWriter::new(std::io::stdout().lock()));
+        return aside(write).await?.map_err(|error| failed().because(error));
     }
     // Under its own name there is only ever a whole archive.
-    let part = path.with_extension(format!("{}.part", std::process::id()));
-    let write = || {
-        let file = File::create(&part).map_err(images::Error::Write)?;
-        built.image.write_archive(&built.name, BufWriter::new(file))?;
-        std::fs::rename(&part, path).map_err(images::Error::Write)
+    let part = Arc::new(Part::of(path));
+    let file = part.create().map_err(|error| failed().because(error))?;
+    let (image, name, whole) = (built.image.clone(), built.name.clone(), Arc::downgrade(&part));
+    let write = move || {
+        image.write_archive(&name, BufWriter::new(file))?;
+        match whole.upgrade() {
+            Some(part) => part.finish().map_err(images::Error::Write),
+            None => Ok(()),
+        }
     };
-    write().map_err(|error| {
-        drop(std::fs::remove_file(&part));
-        failed().because(error)
-    })?;
+    aside(write).await?.map_err(|error| failed().because(error))?;
     session.ui.status("Wrote", &path.display().to_string());
     Ok(())
 }

@@ -170,7 +170,7 @@ async fn image_of(
         .help("name it: --name registry.example/me/factors, or `image` in [deploy] of faas.toml"));
     };
     let make = Make { name: Some(name.clone()), ..make.clone() };
-    let built = gather(session, project, &make, function).await?.build()?;
+    let built = gather(session, project, &make, function).await?.build().await?;
     if !args.dry_run {
         image::push(&built, &session.ui).await?;
     }

@@ -89,7 +89,11 @@ impl Parts {
     ///
     /// # Errors
     /// Where a file can't be read.
-    pub fn build(&self) -> Result<Built> {
+    pub async fn build(self) -> Result<Built> {
+        aside(move || self.build_here()).await?
+    }
+
+    fn build_here(&self) -> Result<Built> {
         let layers = pack(&self.layers)?;
         let image = Image::assemble(layers, &self.recipe()).map_err(failed)?;
         let name = if self.name.is_exact() {
@@ -146,7 +150,7 @@ pub async fn into_engine(
     cache: &Path,
     ui: &Ui,
 ) -> Result<String> {
-    let built = Parts::gather(&Make::of(platform), function, cache).await?.build()?;
+    let built = Parts::gather(&Make::of(platform), function, cache).await?.build().await?;
     let name = built.name.familiar();
     // The tag follows the content.
     if !engine.has(&name).await {
@@ -155,6 +159,16 @@ pub async fn into_engine(
         ui.status("Loaded", &format!("{name} into {}: {size}", engine.program()));
     }
     Ok(name)
+}
+
+/// Does what takes long on a thread of its own, so that the command can be interrupted meanwhile.
+///
+/// # Errors
+/// None but a bug of ours.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::bug("a thread that works aside panicked").because(error))
 }
 
 /// Packs the layers beside each other: compressing takes most of the time.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use cargo_metadata::{Artifact, Message, TargetKind};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -29,12 +30,14 @@ pub(super) async fn build(project: &Project, target: &Target, profile: &Profile<
     let mut child = command(project, target, profile)
         .spawn()
         .context(Exit::Build, || "failed to start cargo".to_owned())?;
+    let mut group = Group(child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())));
     let mut out = child.stdout.take().ok_or_else(|| Error::bug("cargo has no stdout"))?;
     let mut messages = Vec::new();
     out.read_to_end(&mut messages)
         .await
         .context(Exit::Build, || "failed to read cargo's messages".to_owned())?;
     let status = child.wait().await.context(Exit::Build, || "failed to wait for cargo".to_owned())?;
+    group.0 = None;
     if !status.success() {
         return Err(
             Error::new(Exit::Build, format!("failed to build {target}")).help("cargo's errors stand above")
@@ -42,6 +45,18 @@ pub(super) async fn build(project: &Project, target: &Target, profile: &Profile<
     }
     executable(&messages, target)
         .ok_or_else(|| Error::new(Exit::Build, format!("cargo built no executable of {target}")))
+}
+
+/// Cargo and whatever it started: the compilers and build scripts of a build that is given up end with it.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It fails where they have ended.
+            let _gone = kill_process_group(group, Signal::INT);
+        }
+    }
 }
 
 fn command(project: &Project, target: &Target, profile: &Profile<'_>) -> Command {
@@ -63,7 +78,8 @@ fn command(project: &Project, target: &Target, profile: &Profile<'_>) -> Command
     }
     command.arg("--target-dir").arg(project.target_dir());
     command.current_dir(project.metadata.workspace_root.as_std_path());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    // A terminal's Ctrl-C reaches this process alone, which then ends the group: so an interruption never looks like a failed build.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).process_group(0);
     command
 }
 

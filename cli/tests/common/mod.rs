@@ -165,6 +165,16 @@ impl Sample {
     }
 }
 
+/// Looks until it is so.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Waits until the log of one of the executions in this folder has so many entries; answers the execution.
 pub fn wait_for_entries(executions: &Path, count: usize) -> String {
     let until = Instant::now() + Duration::from_secs(120);
@@ -202,6 +212,33 @@ impl Running {
             assert_ne!(lines.read_line(&mut text).unwrap(), 0, "it ended: {text}");
         }
         serde_json::from_str(&text).unwrap()
+    }
+
+    /// Reads what it says until a line has this in it.
+    pub fn wait_for_line(&mut self, part: &str) {
+        let (mut text, mut byte) = (String::new(), [0]);
+        let err = self.child.stderr.as_mut().unwrap();
+        // Not a byte more, so that the rest is still there.
+        while !(text.ends_with('\n') && text.contains(part)) {
+            assert_eq!(std::io::Read::read(err, &mut byte).unwrap(), 1, "it ended: {text}");
+            text.push(char::from(byte[0]));
+        }
+    }
+
+    /// Waits until it has ended without reading what it prints; how it ended.
+    pub fn wait_unread(&mut self) -> i32 {
+        let mut code = None;
+        wait_until("it does not end", || {
+            code = self.child.try_wait().unwrap();
+            code.is_some()
+        });
+        code.unwrap().code().unwrap_or(-1)
+    }
+
+    /// Waits until it prints something.
+    pub fn wait_for_output(&mut self) {
+        let read = std::io::Read::read(self.child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        assert_eq!(read, 1, "it printed nothing");
     }
 
     pub fn wait(mut self) -> Ended {

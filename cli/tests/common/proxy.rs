@@ -23,8 +23,10 @@ pub enum Fault {
     HangUp,
     /// It is carried out, and the connection ends in the middle of the answer's body, or of its head where it has none.
     CutOff,
-    /// It is not carried out, and nobody answers for as long as the test runs.
+    /// It is not carried out, and nobody answers for as long as the client waits.
     Stall,
+    /// It is carried out, half of the answer's body comes, and nothing more for as long as the client waits.
+    Trickle,
 }
 
 type Script = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
@@ -64,6 +66,11 @@ impl Proxy {
     /// From now on requests go wrong as `script` says.
     pub fn follow(&self, script: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
         lock(&self.shared).script = Some(Box::new(script));
+    }
+
+    /// Waits until something like this was asked.
+    pub fn wait_for(&self, is_it: impl Fn(&Request) -> bool) {
+        super::wait_until("nobody asks that", || self.requests().iter().any(&is_it));
     }
 
     /// What was asked so far.
@@ -106,6 +113,10 @@ fn serve(mut client: TcpStream, platform: &str, shared: &Mutex<Shared>) -> Optio
     match fault {
         None => client.write_all(&answer).ok(),
         Some(Fault::CutOff) => client.write_all(&answer[..middle(&answer)]).ok(),
+        Some(Fault::Trickle) => {
+            client.write_all(&answer[..middle(&answer)]).ok()?;
+            client.read(&mut [0]).map(drop).ok()
+        }
         Some(_) => None,
     }
 }

@@ -9,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 
 use super::{Registry, RegistryError, RegistryErrorKind};
-use crate::Digest;
 use crate::image::{Base, Descriptor, Manifest};
 use crate::layer::{Blob, Layer};
+use crate::{Digest, Part};
 
 /// Manifests and configurations are short; what is longer is none.
 const DOCUMENT_MAX: usize = 4 << 20;
@@ -142,8 +142,8 @@ impl Registry {
         let url = format!("{}/blobs/{}", self.base, descriptor.digest);
         let response = self.send(WHAT, || self.http.get(&url)).await?;
         let mut response = self.expect(response, WHAT, |status| status.is_success()).await?;
-        let part = folder.join(format!("{}.{}.part", descriptor.digest.hex(), std::process::id()));
-        let mut file = tokio::fs::File::create(&part).await.map_err(local)?;
+        let part = Part::of(&path);
+        let mut file = tokio::fs::File::from_std(part.create().map_err(local)?);
         let (mut hasher, mut size) = (Sha256::new(), 0);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(WHAT, &error))? {
             size += chunk.len() as u64;
@@ -155,10 +155,9 @@ impl Registry {
         }
         file.sync_all().await.map_err(local)?;
         if size != descriptor.size || Digest::finish(hasher) != descriptor.digest {
-            drop(tokio::fs::remove_file(&part).await);
             return Err(self.lies("a layer is not what its digest says, or was cut off"));
         }
-        tokio::fs::rename(&part, &path).await.map_err(local)?;
+        part.finish().map_err(local)?;
         Ok(path)
     }
 
