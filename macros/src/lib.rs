@@ -16,6 +16,7 @@ mod iterators;
 mod known;
 mod liveness;
 mod loops;
+mod program;
 mod shapes;
 mod signature;
 mod state;
@@ -99,6 +100,25 @@ pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn workflow(arguments: TokenStream, item: TokenStream) -> TokenStream {
     workflow::expand(arguments.into(), &item.into()).into()
+}
+
+/// Makes a program a handler: what it is called with is JSON on its standard input, what it prints is its result as JSON.
+///
+/// ```ignore
+/// /// How often each word occurs in a text.
+/// #[program("python3", "-c", include_str!("words.py"))]
+/// fn words(text: String) -> Result<BTreeMap<String, u32>>;
+/// ```
+///
+/// The arguments of the attribute are the command, a name on `PATH` or a path, and its arguments: expressions, each of a text.
+/// The program gets what the platform would send for this signature, `{"text": …}`, and ends with status 0; else the error says its
+/// status and the last that it wrote to its standard error, all of which goes to the logs. It is started for each call, with the
+/// environment of the function, and killed where nobody wants its result any more. It does not outlive a time limit: what the limit cuts off starts again.
+///
+/// It is a node of a workflow like any handler, wherever that runs. Called as a function it wants a tokio runtime with I/O.
+#[proc_macro_attribute]
+pub fn program(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    program::expand(arguments.into(), &item.into()).into()
 }
 
 /// Has a place only inside a function with `#[handler]`, which takes it away. Anywhere else it is this error.

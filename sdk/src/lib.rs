@@ -60,7 +60,7 @@ pub use checkpoint::{Context, Migrate, State};
 pub use error::{Error, Result};
 pub use handler::Handler;
 pub use limitless_faas_core::{Advice, Code, ExecutionId, Failure};
-pub use limitless_faas_macros::{State, checkpoint, handler, rebuild, workflow};
+pub use limitless_faas_macros::{State, checkpoint, handler, program, rebuild, workflow};
 pub use retry::{Retry, StepOptions};
 pub use wait::Race;
 

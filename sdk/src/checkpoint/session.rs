@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     flag: AtomicU8,
     /// Whether a hook was passed and the handler went on to compute.
     has_passed_a_hook: AtomicBool,
+    /// Whether nobody wants the result any more.
+    is_called_off: AtomicBool,
     /// Wakes a workflow, which waits for its nodes rather than passing hooks.
     requested: Notify,
     from: Mutex<Option<StateReader>>,
@@ -85,6 +88,7 @@ impl Session {
         let inner = Inner {
             flag: AtomicU8::new(0),
             has_passed_a_hook: AtomicBool::new(false),
+            is_called_off: AtomicBool::new(false),
             requested: Notify::new(),
             from: Mutex::new(from.map(StateReader::new)),
             sink: Mutex::new(Some(Box::new(sink))),
@@ -120,6 +124,25 @@ impl Session {
     pub fn request(&self, what: Request) {
         self.inner.flag.fetch_max(what as u8, Ordering::Relaxed);
         self.inner.requested.notify_waiters();
+    }
+
+    /// Asks the next hook to stop, since nobody wants the result any more.
+    pub(crate) fn call_off(&self) {
+        self.inner.is_called_off.store(true, Ordering::Release);
+        self.request(Request::Suspend);
+    }
+
+    /// Is over once nobody wants the result any more.
+    pub(crate) async fn called_off(&self) {
+        loop {
+            let mut requested = pin!(self.inner.requested.notified());
+            // What is asked from here on is heard.
+            requested.as_mut().enable();
+            if self.inner.is_called_off.load(Ordering::Acquire) {
+                return;
+            }
+            requested.await;
+        }
     }
 
     /// Told of every request.

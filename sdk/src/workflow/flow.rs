@@ -414,7 +414,7 @@ impl Drop for CalledOff<'_> {
         if !self.has_ended {
             let is_called_off = self.flow.steps().is_some_and(|steps| steps.is_called_off());
             let goes_on = !is_called_off && (self.flow.is_suspending() || self.flow.far.is_left());
-            self.started.stop(if goes_on { Stop::Suspend } else { Stop::Cancel });
+            self.started.stop(if goes_on { Stop::Leave } else { Stop::Cancel });
         }
     }
 }

@@ -12,6 +12,7 @@ mod flow;
 mod join;
 mod late;
 mod place;
+mod program;
 mod tell;
 
 pub(crate) use call::input;
@@ -21,3 +22,5 @@ pub use definition::{EdgeDef, NodeDef, WorkflowDef};
 pub use flow::{Flow, enter};
 pub use join::{both, try_both};
 pub(crate) use place::{WORKER, work};
+#[doc(hidden)]
+pub use program::program;

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use limitless_faas::{Code, Context, Error, Race, Result, Retry, State, StepOptions, handler, workflow};
+use limitless_faas::{
+    Code, Context, Error, Race, Result, Retry, State, StepOptions, handler, program, workflow,
+};
 use serde::{Deserialize, Serialize};
 
 /// The sum of the squares below `n`, with a pause before each.
@@ -95,6 +97,33 @@ fn beats(file: String) -> Result<u64> {
 async fn twins(one: String, other: String) -> Result<u64> {
     let (one, other) = try_join!(beats(one), beats(other))?;
     Ok(one + other)
+}
+
+/// Appends its process's number to `file`, and does then what it is asked to.
+#[program("/bin/sh", "-c", include_str!("scripted.sh"))]
+fn scripted(how: String, file: String) -> Result<u64>;
+
+/// A program, and a node that gets its result.
+#[workflow]
+async fn scripts(how: String, file: String) -> Result<u64> {
+    let n = scripted(how, &file).await?;
+    Ok(same(n + 1).await)
+}
+
+/// Breaks once there is something in `file`.
+#[handler]
+fn breaks_once(file: String) -> Result<u64> {
+    while std::fs::metadata(&file).map_or(0, |found| found.len()) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Error::msg("broken by hand"))
+}
+
+/// A program that takes for ever beside a node that breaks.
+#[workflow]
+async fn doomed(file: String) -> Result<u64> {
+    let (n, broken) = try_join!(scripted("hang".to_owned(), &file), breaks_once(&file))?;
+    Ok(n + broken)
 }
 
 /// A node whose result is larger than what a platform carries.
@@ -645,6 +674,10 @@ fn main() {
         relay,
         same,
         chain,
+        scripted,
+        scripts,
+        breaks_once,
+        doomed,
         breaks,
         ticks,
         fragile,

@@ -62,8 +62,10 @@ pub(super) struct Started {
 /// Why a call shall stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// It goes on in another invocation.
+    /// It is to save its state, and goes on in another invocation.
     Suspend,
+    /// Nobody waits for it here any more, but another invocation will.
+    Leave,
     /// Nobody wants its result any more.
     Cancel,
 }

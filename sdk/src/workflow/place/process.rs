@@ -38,6 +38,7 @@ pub(super) struct Process {
 enum Order {
     Run { id: u64, handler: String, input: String, from: Option<Vec<u8>> },
     Suspend { id: u64 },
+    CallOff { id: u64 },
 }
 
 /// What it answers.
@@ -79,10 +80,14 @@ impl Runner for Process {
         // A process that is gone is noticed by whoever listens to it, and told to those who wait.
         let _ = worker.send(&Order::Run { id, handler, input, from: call.from });
         let stop = move |why| {
-            if why == Stop::Cancel {
-                worker.forget(id);
-            }
-            let _ = worker.send(&Order::Suspend { id });
+            let order = match why {
+                Stop::Suspend => Order::Suspend { id },
+                Stop::Leave | Stop::Cancel => {
+                    worker.forget(id);
+                    Order::CallOff { id }
+                }
+            };
+            let _ = worker.send(&order);
         };
         Ok(Started { ended, far: None, stop: Box::new(stop) })
     }
@@ -204,7 +209,7 @@ impl Desk {
             let mut orders = lock(&self.orders);
             let Some(order) = read(&mut *orders)? else { return Ok(()) };
             let Order::Run { id, handler, input, from } = order else {
-                self.suspend(&order);
+                self.stop(&order);
                 continue;
             };
             let saved = Saved::default();
@@ -222,11 +227,13 @@ impl Desk {
         }
     }
 
-    fn suspend(&self, order: &Order) {
-        if let Order::Suspend { id } = order
-            && let Some(session) = lock(&self.running).get(id)
-        {
-            session.request(Request::Suspend);
+    fn stop(&self, order: &Order) {
+        let (Order::Suspend { id } | Order::CallOff { id } | Order::Run { id, .. }) = order;
+        let Some(session) = lock(&self.running).get(id).cloned() else { return };
+        match order {
+            Order::Suspend { .. } => session.request(Request::Suspend),
+            Order::CallOff { .. } => session.call_off(),
+            Order::Run { .. } => {}
         }
     }
 }

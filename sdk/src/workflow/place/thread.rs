@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{Call, Runner, Saved, Started, compute};
+use super::{Call, Runner, Saved, Started, Stop, compute};
 use crate::checkpoint::Request;
 use crate::error::Error;
 use crate::workflow::crew::{Crew, Job};
@@ -36,6 +36,10 @@ impl Runner for Thread<'_> {
             drop(runtime.spawn_blocking(run));
         }
         // A node that is called off stops at its next hook too.
-        Ok(Started { ended, far: None, stop: Box::new(move |_| stopped.request(Request::Suspend)) })
+        let stop = move |why| match why {
+            Stop::Suspend => stopped.request(Request::Suspend),
+            Stop::Leave | Stop::Cancel => stopped.call_off(),
+        };
+        Ok(Started { ended, far: None, stop: Box::new(stop) })
     }
 }
