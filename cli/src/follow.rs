@@ -373,7 +373,7 @@ impl<'a> Follow<'a> {
                 }
                 // What the log tells by now counts, not what it did when this was asked.
                 let entry = self.seen.history.as_ref().and_then(|history| history.suspended);
-                self.client.resume(ask.handler(), &self.id, entry).await?
+                self.client.resume(&ask.place(), &self.id, entry).await?
             }
         };
         self.sent(activation);

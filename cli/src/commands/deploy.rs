@@ -18,7 +18,7 @@ use super::{Session, rollout};
 use crate::args::{Deploy, Make, Pick};
 use crate::error::{Error, Result};
 use crate::image::{self, registry_error};
-use crate::platform::{self, Answer, Ask, Client, Said};
+use crate::platform::{self, Answer, Ask, Client, Place, Said};
 use crate::project::{Function, Project, Wishes};
 use crate::state::State;
 use crate::units;
@@ -205,7 +205,7 @@ fn check_names(changes: &[rollout::Change]) -> Result<()> {
 /// Waits until a function answers in its own words. What it is asked has no effect: an execution that is none.
 pub(super) async fn wait_for_words(client: &Client, name: &str, patience: Duration) -> Result<()> {
     let ask =
-        Ask::Resume { handler: name.to_owned(), id: ExecutionId::derive(name, "is it there?"), entry: None };
+        Ask::Resume { place: Place::own(name), id: ExecutionId::derive(name, "is it there?"), entry: None };
     let until = Instant::now() + patience;
     let gone = |why: &str| {
         Error::platform(format!("function `{name}` does not answer"))
@@ -215,7 +215,7 @@ pub(super) async fn wait_for_words(client: &Client, name: &str, patience: Durati
     let mut activation = String::new();
     loop {
         if client.keeps_answers() && activation.is_empty() {
-            activation = client.resume(name, &ask.execution(), None).await?;
+            activation = client.resume(&ask.place(), &ask.execution(), None).await?;
         }
         let why = match client.answer(&ask, &activation).await? {
             Answer::Function(said) if is_ours(&said) => return Ok(()),

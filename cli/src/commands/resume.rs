@@ -10,7 +10,7 @@ use crate::args::Resume;
 use crate::error::Result;
 use crate::follow::{Ended, Follow, Seen};
 use crate::history::History;
-use crate::platform::{self, Ask};
+use crate::platform::{self, Ask, Place};
 use crate::records::{Records, now_us};
 use crate::render::Progress;
 use crate::units;
@@ -25,13 +25,13 @@ pub(super) async fn resume(session: &Session, args: &Resume) -> Result<()> {
     }
     let handler = history.execution.handler.clone();
     wait_note(session, &history);
-    let ask = Ask::Resume { handler: handler.clone(), id, entry: history.suspended };
+    let ask = |place| Ask::Resume { place, id, entry: history.suspended };
     if args.remote.apihost.is_some() || args.remote.gateway.is_some() {
-        return remotely(session, args, &records, ask).await;
+        return remotely(session, args, &records, ask(Place::of(&history.execution))).await;
     }
     let pick = args.pick.for_store(args.target.store.as_deref());
     let (serving, state) = serving(session, &handler, &pick).await?;
-    on_own_platform(session, &state, &serving, &args.target, ask).await
+    on_own_platform(session, &state, &serving, &args.target, ask(Place::own(&handler))).await
 }
 
 /// Says why nothing happens for a while, where an invocation that may be alive drives it.

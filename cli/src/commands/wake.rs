@@ -10,7 +10,7 @@ use crate::args::Wake;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::history::History;
-use crate::platform::{self, Client};
+use crate::platform::{self, Client, Place};
 use crate::project::text_of;
 use crate::records::{Records, now_us};
 use crate::state::{Dev, State};
@@ -118,13 +118,7 @@ async fn invoke(session: &Session, args: &Wake, dev: Option<Dev>, due: &[History
 
 async fn one(client: &Client, history: &History) -> Result<()> {
     let execution = &history.execution;
-    // What another execution called runs in the function of that one, under its own name.
-    let caller = execution.origin.as_ref().and_then(|origin| origin.caller.as_ref());
-    let (handler, id, entry) = (&*execution.handler, &execution.id, history.suspended);
-    let asked = match caller {
-        Some(caller) => client.resume_in(&caller.function, handler, id, entry).await,
-        None => client.resume(handler, id, entry).await,
-    };
+    let asked = client.resume(&Place::of(execution), &execution.id, history.suspended).await;
     asked.map(drop).map_err(|error| {
         let failure = Failure::new(Code::SuccessorRefused, error.to_string());
         Error::new(Exit::Platform, format!("failed to invoke `{}` for {}", execution.handler, execution.id))

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use limitless_faas_core::log::Execution;
 use limitless_faas_core::signature::{Resumption, SecretKeys};
 use limitless_faas_core::{Code, ExecutionId, Failure};
 use limitless_faas_store::KEY_VARIABLE;
@@ -83,13 +84,41 @@ pub enum Ask {
     First(Call),
     /// To go on with it.
     Resume {
-        /// The name the handler is deployed under.
-        handler: String,
+        /// Where it goes on.
+        place: Place,
         /// The execution.
         id: ExecutionId,
         /// The suspension to go on from, where its log was read and tells of one.
         entry: Option<u64>,
     },
+}
+
+/// The function that an execution goes on in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The function's name.
+    pub function: String,
+    /// The handler that it runs.
+    pub handler: String,
+}
+
+impl Place {
+    /// The function that has the handler's own name.
+    pub fn own(handler: &str) -> Self {
+        Self { function: handler.to_owned(), handler: handler.to_owned() }
+    }
+
+    /// Where this execution goes on: what another one called runs in that one's function, under its own name.
+    pub fn of(execution: &Execution) -> Self {
+        let caller = execution.origin.as_ref().and_then(|origin| origin.caller.as_ref());
+        let function = caller.map_or(&execution.handler, |caller| &caller.function).clone();
+        Self { function, handler: execution.handler.clone() }
+    }
+
+    /// The handler's name, where the function would run another one without it.
+    fn node(&self) -> Option<&str> {
+        (self.handler != self.function).then_some(&self.handler)
+    }
 }
 
 /// What came of a delivery.
@@ -133,7 +162,15 @@ impl Ask {
     pub fn handler(&self) -> &str {
         match self {
             Self::First(call) => &call.handler,
-            Self::Resume { handler, .. } => handler,
+            Self::Resume { place, .. } => &place.handler,
+        }
+    }
+
+    /// Where it goes on.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::First(call) => Place::own(&call.handler),
+            Self::Resume { place, .. } => place.clone(),
         }
     }
 }
@@ -208,28 +245,11 @@ impl Client {
     ///
     /// # Errors
     /// Where the platform can't be reached or refuses.
-    pub async fn resume(&self, handler: &str, id: &ExecutionId, entry: Option<u64>) -> Result<String> {
+    pub async fn resume(&self, place: &Place, id: &ExecutionId, entry: Option<u64>) -> Result<String> {
+        let body = resume_body(id, entry, place.node())?;
         match self.dialect {
-            Dialect::OpenWhisk => openwhisk::resume(self, handler, &resume_body(id, entry, None)?).await,
-            Dialect::OpenFaas => openfaas::resume(self, handler, &resume_body(id, entry, None)?).await,
-        }
-    }
-
-    /// [`Client::resume`] for an execution of `handler` that runs in the function of another handler.
-    ///
-    /// # Errors
-    /// As [`Client::resume`].
-    pub async fn resume_in(
-        &self,
-        function: &str,
-        handler: &str,
-        id: &ExecutionId,
-        entry: Option<u64>,
-    ) -> Result<String> {
-        let body = resume_body(id, entry, Some(handler))?;
-        match self.dialect {
-            Dialect::OpenWhisk => openwhisk::resume(self, function, &body).await,
-            Dialect::OpenFaas => openfaas::resume(self, function, &body).await,
+            Dialect::OpenWhisk => openwhisk::resume(self, &place.function, &body).await,
+            Dialect::OpenFaas => openfaas::resume(self, &place.function, &body).await,
         }
     }
 
@@ -454,7 +474,10 @@ fn secure(builder: reqwest::ClientBuilder, base: &str, _insecure: bool) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use limitless_faas_core::log::{Caller, Entry, Kind};
+
     use super::*;
+    use crate::history::samples::three;
 
     #[test]
     fn the_input_is_sent_to_the_letter() {
@@ -470,6 +493,20 @@ mod tests {
         let body = resume_body(&id, Some(7), None).unwrap();
         assert_eq!((&body["$limitless"]["resume"], &body["$limitless"]["entry"]), (&json!(id), &json!(7)));
         assert_eq!(resume_body(&id, None, None).unwrap()["$limitless"].get("entry"), None);
+    }
+
+    #[test]
+    fn what_another_execution_called_goes_on_in_that_ones_function() {
+        let mut started = three().entries[0].clone();
+        let place = |started: &Entry| Place::of(&Execution::begin(started).unwrap());
+        assert_eq!(place(&started), Place::own("factors"));
+        assert_eq!(place(&started).node(), None);
+        let Kind::Started { origin, .. } = &mut started.kind else { panic!("{started:?}") };
+        let (execution, function) = (ExecutionId::derive("report", "k"), "report-v3".to_owned());
+        origin.caller = Some(Caller { execution, function, node: None, stays_until_ms: 0 });
+        let place = place(&started);
+        assert_eq!(place.function, "report-v3");
+        assert_eq!(place.node(), Some("factors"));
     }
 
     #[test]

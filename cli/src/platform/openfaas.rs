@@ -98,9 +98,9 @@ async fn queue(client: &Client, handler: &str, request: RequestBuilder) -> Resul
 pub(super) async fn answer(client: &Client, ask: &Ask) -> Result<Answer> {
     let request = match ask {
         Ask::First(call) => first(client, "function", call)?,
-        Ask::Resume { handler, id, entry } => {
-            let body = resume_body(id, *entry, None)?;
-            client.request(Method::POST, &path(client, "function", handler)).json(&body)
+        Ask::Resume { place, id, entry } => {
+            let body = resume_body(id, *entry, place.node())?;
+            client.request(Method::POST, &path(client, "function", &place.function)).json(&body)
         }
     };
     let response = client.send(request.timeout(WAIT)).await?;
