@@ -1,7 +1,7 @@
 //! The figures of the README's performance section, as one table.
 //!
 //! `cargo bench -p limitless-faas-tests --bench figures [-- PART …]` with parts `hook`, `wall`, `gap`, `state`, `crash`,
-//! `call`, `process`, `steps`, `nodes`, `workflows`, and `stores` (with `--features stores`). Everything that is compared is measured in turns
+//! `call`, `process`, `steps`, `nodes`, `workflows`, and `stores` (with `--features stores`); `peers` where it is named. Everything that is compared is measured in turns
 //! within one run; medians are printed.
 
 #![allow(
@@ -16,6 +16,7 @@
 mod call;
 mod handover;
 mod hook;
+mod peers;
 mod process;
 mod state;
 mod steps;
@@ -93,6 +94,9 @@ fn main() {
     }
     if is_wanted("stores") || stores::PARTS.into_iter().any(is_wanted) {
         figures.extend(runtime.block_on(stores::figures(|part| is_wanted("stores") || is_wanted(part))));
+    }
+    if wanted.iter().any(|wanted| wanted == "peers") {
+        figures.extend(runtime.block_on(peers::figures()));
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use limitless_faas_core::ExecutionId;
 use limitless_faas_core::log::{Execution, Phase};
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Figure, median, ms};
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 const ROUNDS: u32 = 5;
 const STEPS: u32 = 256;
 /// Of one among many executions.
@@ -24,9 +24,9 @@ const AT_ONCE: u32 = 32;
 const RECORD_BYTES: usize = 36;
 
 /// When each step began and ended, in µs since 1970.
-type Times = Vec<(u64, u64)>;
+pub(super) type Times = Vec<(u64, u64)>;
 
-async fn stage(handler: &str, limit: Duration) -> Stage {
+pub(super) async fn stage(handler: &str, limit: Duration) -> Stage {
     let setting = Setting { config: Config::default(), time_limit: limit };
     Stage::set(SUBJECT, handler, setting).await.unwrap()
 }
@@ -40,7 +40,7 @@ async fn completed(stage: &Stage, execution: &ExecutionId) -> (Execution, String
 }
 
 /// One execution that records `n` steps.
-async fn record(stage: &Stage, n: u32, at_once: u32, key: &str) -> (Execution, Times) {
+pub(super) async fn record(stage: &Stage, n: u32, at_once: u32, key: &str) -> (Execution, Times) {
     let input = json!({ "n": n, "at_once": at_once, "$limitless": { "idempotency_key": key } });
     // Nobody looks into the log meanwhile: whoever reads a young entry syncs its folder, on the disk that is measured.
     stage.request(reqwest::Method::POST, "actions/records?blocking=true", &input).await.unwrap();
@@ -51,7 +51,7 @@ async fn record(stage: &Stage, n: u32, at_once: u32, key: &str) -> (Execution, T
 }
 
 /// Steps a second from the first step's begin to the last one's end.
-fn rate(times: &[(u64, u64)]) -> f64 {
+pub(super) fn rate(times: &[(u64, u64)]) -> f64 {
     let began_us = times.iter().map(|(began_us, _)| *began_us).min().unwrap();
     let ended_us = times.iter().map(|(_, ended_us)| *ended_us).max().unwrap();
     times.len() as f64 * 1e6 / (ended_us - began_us) as f64
@@ -128,7 +128,7 @@ async fn together(stage: &Stage) -> Figure {
 
 /// So many steps, one after another, where an invocation may take half a second: seconds, invocations, and how long as many plain
 /// appends take.
-async fn within_limits(stage: &Stage, n: u32) -> (f64, f64, f64) {
+pub(super) async fn within_limits(stage: &Stage, n: u32) -> (f64, f64, f64) {
     let (mut plain, mut ours, mut invocations) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         plain.push(append_plainly(&stage.folder.path().join("plain"), n).iter().sum::<f64>() / 1e6);
@@ -160,8 +160,14 @@ async fn limited() -> Vec<Figure> {
     ]
 }
 
-/// From `kill -9` in the middle of steps to the first effect that follows.
 async fn killed() -> Figure {
+    let delay = kill_delay_ms().await;
+    let measured = format!("{delay:.1} ms");
+    Figure::new("kill -9 to the first new step", "≤ 100 ms", measured, delay <= 100.0)
+}
+
+/// From `kill -9` in the middle of steps to the first effect that follows.
+pub(super) async fn kill_delay_ms() -> f64 {
     let mut delays = Vec::new();
     for round in 0..ROUNDS {
         let stage = stage("stamps", Duration::from_secs(60)).await;
@@ -174,18 +180,20 @@ async fn killed() -> Figure {
             }
         };
         tokio::time::sleep(Duration::from_millis(700 + u64::from(round) * 50)).await;
-        let killed = std::time::SystemTime::now();
+        let killed = SystemTime::now();
         tokio::process::Command::new("kill").args(["-9", &pid]).status().await.unwrap();
         let (ended, json) = completed(&stage, &ExecutionId::derive("stamps", "k")).await;
         stage.platform.shutdown().await;
         assert_eq!(ended.tally.crashes_ever, 1, "it was over before it was killed");
         let times: Vec<u64> = serde_json::from_str(&json).unwrap();
-        let killed_us = killed.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros() as u64;
-        // The process may do some steps more until the signal reaches it; the gap after them is what nobody works in.
-        let gap = times.windows(2).filter(|pair| pair[1] >= killed_us).map(|pair| pair[1] - pair[0]).max();
-        delays.push(ms(Duration::from_micros(gap.unwrap())));
+        delays.push(gap_ms(&times, killed.duration_since(UNIX_EPOCH).unwrap()));
     }
-    let delay = median(delays);
-    let measured = format!("{delay:.1} ms");
-    Figure::new("kill -9 to the first new step", "≤ 100 ms", measured, delay <= 100.0)
+    median(delays)
+}
+
+/// How long nobody worked around this moment. The process may do some steps more until the signal reaches it; the gap is after them.
+pub(super) fn gap_ms(times_us: &[u64], killed: Duration) -> f64 {
+    let killed_us = killed.as_micros() as u64;
+    let gaps = times_us.windows(2).filter(|pair| pair[1] >= killed_us).map(|pair| pair[1] - pair[0]);
+    ms(Duration::from_micros(gaps.max().unwrap()))
 }

@@ -15,6 +15,7 @@ use limitless_faas_store::{Encrypted, FolderStore, Keys, Settings, Store, StoreE
 
 use self::checkpoints::{STATE_MB, Saves};
 use self::line::Line;
+pub(super) use self::servers::free_port;
 use self::servers::or_skip;
 use super::{Figure, median};
 
