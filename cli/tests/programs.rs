@@ -203,8 +203,11 @@ fn an_open_connection_to_somebody_else_is_named() {
     assert!(ended.stderr.contains(&words), "{}", ended.stderr);
 }
 
-/// The end of a program swept against the moment at which it is asked to yield: one result and one effect each time.
-fn sweep(runs: u32) {
+/// The end of a program swept against the moment at which it is asked to yield: one result and one effect each time. The benchmark does it
+/// more often.
+#[test]
+fn a_program_that_ends_while_it_is_asked_to_yield_ends_once() {
+    const RUNS: u32 = 12;
     if !dmtcp::is_installed() || !has(PYTHON) {
         return;
     }
@@ -216,10 +219,10 @@ fn sweep(runs: u32) {
                    open(sys.argv[2], 'a').write('end\\n')\nprint(1)\n";
     folder.write("ends.py", program);
     let mut yielded = 0;
-    for run in 0..runs {
+    for run in 0..RUNS {
         let mark = folder.path().join(format!("mark-{run}"));
         // It is asked after about a second, and saved within a tenth of one.
-        let ms = 850 + 300 * run / runs;
+        let ms = 850 + 300 * run / RUNS;
         let input = json!({ "ms": ms, "mark": mark }).to_string();
         let report =
             folder.run(&["run", "ends", "--input", &input, "--time-limit", "3s", "--json"]).expect(0).json();
@@ -227,18 +230,7 @@ fn sweep(runs: u32) {
         assert_eq!(fs::read_to_string(&mark).unwrap(), "end\n", "{ms} ms: {report}");
         yielded += u32::from(invocations(&report).len() > 1);
     }
-    println!("{runs} runs, {runs} single results; {yielded} yielded before their end");
-}
-
-#[test]
-fn a_program_that_ends_while_it_is_asked_to_yield_ends_once() {
-    sweep(12);
-}
-
-#[test]
-#[ignore = "takes minutes: the figure of 200 runs"]
-fn the_end_swept_against_the_yield_in_200_runs() {
-    sweep(200);
+    println!("{RUNS} runs, {RUNS} single results; {yielded} yielded before their end");
 }
 
 /// Where a test finds itself in a mount namespace of its own, with a small file system there.

@@ -1,10 +1,11 @@
 //! A folder of programs that the benchmark wrote, and what `cargo faas run` tells of them.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Where DMTCP's programs are.
@@ -22,22 +23,36 @@ pub(super) struct Folder(TempDir);
 impl Folder {
     /// Declares `command`, whose first word is the program's; `file` comes along.
     pub(super) fn new(command: &[&str], file: &Path) -> Self {
+        Self::with_margin(command, file, None)
+    }
+
+    /// As [`Folder::new`], with the least reserve before a limit.
+    pub(super) fn with_margin(command: &[&str], file: &Path, margin: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let name = file.file_name().unwrap().to_str().unwrap();
         fs::copy(file, folder.path().join(name)).unwrap();
-        let declaration = format!(
+        let mut declaration = format!(
             "[[program]]\nname = \"p\"\ncommand = {:?}\nargs = {:?}\nstdin = \"none\"\nfiles = [{name:?}]\n",
             command[0],
             &command[1..]
         );
+        if let Some(margin) = margin {
+            writeln!(declaration, "margin = {margin:?}").unwrap();
+        }
         fs::write(folder.path().join("faas.toml"), declaration).unwrap();
         Self(folder)
     }
 
     /// Runs it under this limit, to its end; answers the report.
     pub(super) fn run(&self, limit: &str) -> Value {
+        self.run_with(&json!({}), limit)
+    }
+
+    /// As [`Folder::run`], on this input.
+    pub(super) fn run_with(&self, input: &Value, limit: &str) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-faas"));
         command.args(["run", "p", "--time-limit", limit, "--memory", "4096", "--json"]);
+        command.args(["--input", &input.to_string()]);
         command.current_dir(self.0.path()).arg("--state-dir").arg(self.0.path().join(".faas"));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

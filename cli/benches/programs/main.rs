@@ -1,7 +1,7 @@
 //! The figures of programs that can't be changed, as one table, where DMTCP is installed.
 //!
-//! `cargo bench -p cargo-faas --bench programs [-- PART …]` with parts `pause`, `wall`, `large`, `generations`. What is compared runs in turns
-//! within one run; medians are printed.
+//! `cargo bench -p cargo-faas --bench programs [-- PART …]` with parts `pause`, `wall`, `large`, `generations`, `sweep`. What is compared runs
+//! in turns within one run; medians are printed.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod folder;
 mod pause;
 mod plainly;
 mod size;
+mod sweep;
 mod wall;
 
 use folder::dmtcp;
@@ -59,6 +60,9 @@ fn main() {
     }
     if is_wanted("generations") {
         figures.push(size::generations());
+    }
+    if is_wanted("sweep") {
+        figures.push(sweep::figure());
     }
     println!("\n| figure | asked | measured | |\n| --- | --- | --- | --- |");
     for Figure { what, asked, measured, is_met } in figures {
