@@ -16,6 +16,9 @@ use crate::state::create_folder;
 /// Files kept open at once.
 const OPEN: usize = 32;
 
+/// What is kept of an activation's output: a function that prints without end must not fill the disk.
+const MOST_BYTES: u64 = 32 << 20;
+
 /// A line that a function printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -27,11 +30,18 @@ pub struct Line {
     pub text: String,
 }
 
-/// Writes down what functions print.
+/// The file of one activation, and how long it is.
+#[derive(Debug)]
+struct Output {
+    file: File,
+    len_bytes: u64,
+}
+
+/// Writes down what functions print, up to 32 MiB of each activation.
 #[derive(Debug)]
 pub struct Capture {
     folder: PathBuf,
-    open: HashMap<String, File>,
+    open: HashMap<String, Output>,
     /// The execution that all activations belong to, and those that are noted down as its own.
     of: Option<(ExecutionId, Vec<String>)>,
 }
@@ -80,16 +90,39 @@ impl Capture {
         if self.open.len() >= OPEN && !self.open.contains_key(activation) {
             self.open.clear();
         }
-        let path = file(&self.folder, activation);
-        let file = match self.open.entry(activation.to_owned()) {
+        let output = match self.open.entry(activation.to_owned()) {
             std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
             std::collections::hash_map::Entry::Vacant(empty) => {
-                empty.insert(OpenOptions::new().create(true).append(true).open(path)?)
+                empty.insert(Output::open(&file(&self.folder, activation))?)
             }
         };
+        output.write(line)
+    }
+}
+
+impl Output {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let len_bytes = file.metadata()?.len();
+        Ok(Self { file, len_bytes })
+    }
+
+    /// The line that would make it too long says so, and those after it are dropped.
+    fn write(&mut self, line: &Line) -> io::Result<()> {
+        if self.len_bytes >= MOST_BYTES {
+            return Ok(());
+        }
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        file.write_all(&text)
+        self.len_bytes += text.len() as u64;
+        if self.len_bytes >= MOST_BYTES {
+            let note = format!("it printed more than {} MiB, of which no more is kept", MOST_BYTES >> 20);
+            text = serde_json::to_vec(&Line { text: note, ..line.clone() })?;
+            text.push(b'\n');
+            // Shorter lines might fit still.
+            self.len_bytes = MOST_BYTES;
+        }
+        self.file.write_all(&text)
     }
 }
 
@@ -169,6 +202,23 @@ mod tests {
     fn print(activation: &str, line: &str) -> Event {
         let kind = EventKind::Log { stream: Stream::Stdout, line: line.to_owned() };
         Event { at_us: 1, activation: activation.to_owned(), function: "f".to_owned(), kind }
+    }
+
+    #[test]
+    fn an_activation_that_prints_without_end_does_not_fill_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = folder.path().to_owned();
+        let line = "x".repeat(60 << 10);
+        for _ in 0..2 {
+            // Another process goes on where this one was.
+            let mut capture = Capture::into(logs.clone()).unwrap();
+            for _ in 0..(MOST_BYTES >> 10) / 60 + 10 {
+                capture.on(&print("a1", &line)).unwrap();
+            }
+        }
+        let lines = read(&logs, "a1").unwrap();
+        assert!(lines.last().unwrap().text.contains("more than 32 MiB"), "{:?}", lines.last());
+        assert!(fs::metadata(file(&logs, "a1")).unwrap().len() <= MOST_BYTES + (1 << 10));
     }
 
     #[test]

@@ -263,7 +263,8 @@ impl Drop for Running {
     }
 }
 
-fn processes_with(mark: &str) -> Vec<String> {
+/// Processes that have a variable which begins so.
+pub fn processes_with(mark: &str) -> Vec<String> {
     let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let has = |path: &PathBuf| {
         let environment = fs::read(path.join("environ")).unwrap_or_default();

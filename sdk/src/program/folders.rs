@@ -55,6 +55,28 @@ impl Locked {
     }
 }
 
+/// The right to an execution's two folders, until what is in them is stored. Dropped, it is given back.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    path: PathBuf,
+    _lock: Locked,
+}
+
+impl Claimed {
+    /// Waits for it. Blocks.
+    pub(super) fn wait(path: PathBuf) -> io::Result<Self> {
+        let lock = Locked::wait(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        // Whoever waits for it looks whether it is still there.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
 /// A folder of this process alone, gone when it is dropped.
 #[derive(Debug)]
 pub(super) struct Private {
@@ -111,7 +133,12 @@ impl Paths {
         Ok(Self { work, images, generation: 0 })
     }
 
-    /// What whoever uses them holds.
+    /// What the invocation holds that uses them.
+    pub(super) fn claim(&self) -> PathBuf {
+        self.work.with_extension("claim.lock")
+    }
+
+    /// What its supervisor holds, which may outlive it.
     pub(super) fn locks(&self) -> [PathBuf; 2] {
         [self.work.with_extension("lock"), self.images.with_extension("lock")]
     }
@@ -237,6 +264,16 @@ pub(super) fn move_to(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(from)
+}
+
+/// How long the files in this folder are together, those in folders of it included. What vanishes meanwhile does not count.
+pub(super) fn len_bytes(folder: &Path) -> u64 {
+    let len = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(there) if there.is_dir() => len_bytes(&entry.path()),
+        Ok(there) if there.is_file() => there.len(),
+        _ => 0,
+    };
+    fs::read_dir(folder).into_iter().flatten().flatten().map(len).sum()
 }
 
 /// An empty folder at this path.

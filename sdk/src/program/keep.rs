@@ -4,7 +4,7 @@
 //! generation shares with the one before is not moved again: most pages of a process stay as they were.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use limitless_faas_store::pieces::{PiecesReader, PiecesWriter, Written};
 use limitless_faas_store::{Key, Log, StoreError, StoreErrorKind};
 use serde::{Deserialize, Serialize};
 
+use super::behind::write_behind;
 use super::folders::{Paths, Private};
 use super::image::Header;
 use super::prepared::{self, Prepared};
@@ -112,6 +113,13 @@ pub(super) struct Kept {
     pub(super) begun_stdout: Vec<u8>,
     pub(super) begun_stderr: Vec<u8>,
     pub(super) ran_ms: u64,
+}
+
+impl Manifest {
+    /// How many bytes of it are files of the work folder.
+    pub(super) fn work_bytes(&self) -> u64 {
+        self.parts.iter().filter(|part| part.of == Of::Work).map(|part| part.len).sum()
+    }
 }
 
 impl Host {
@@ -248,8 +256,7 @@ fn write_part(
 ) -> io::Result<()> {
     match part.of {
         Of::Beside if part.path.extension().is_some_and(|extension| extension == "dmtcp") => {
-            let mut image = BufReader::with_capacity(BUFFER_BYTES, File::open(images.join(&part.path))?);
-            part.of = Of::Image(split::write(&mut image, part.len, writer)?);
+            part.of = Of::Image(split::write(&mut File::open(images.join(&part.path))?, part.len, writer)?);
             Ok(())
         }
         Of::Image(_) | Of::Beside => copy(File::open(images.join(&part.path)), part.len, writer),
@@ -408,9 +415,7 @@ fn image(path: &Path, len: u64, split: Split, at: u64, from: &mut PiecesReader) 
     from.seek(SeekFrom::Start(at + split.memory_len))?;
     copy_exactly(from, split.heads_len, &mut heads)?;
     from.seek(SeekFrom::Start(at))?;
-    let mut to = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
-    split::join(from, &heads, len, &mut to)?;
-    to.flush()?;
+    write_behind(&File::create(path)?, |to| split::join(from, &heads, len, to))?;
     from.seek(SeekFrom::Start(at + split.memory_len + split.heads_len)).map(drop)
 }
 

@@ -16,8 +16,10 @@
 //! program::serve(declared().into_iter().map(|program| Declared::new(program, folder)).collect(), &[]);
 //! ```
 
+mod behind;
 mod connections;
 mod control;
+mod descendants;
 mod environment;
 mod executable;
 mod folders;

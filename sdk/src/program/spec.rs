@@ -50,4 +50,6 @@ pub(super) enum Status {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// It was ended, because it had become too many processes.
+    Crowded,
 }

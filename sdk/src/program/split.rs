@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const BLOCK: usize = 4096;
 /// Small pieces, so that a few changed pages move little; large enough that a manifest stays small beside its blob.
 const PIECE_BYTES: usize = 16 << 10;
+/// So much is read at once, and its pieces are hashed on all CPUs. Whole blocks.
+const BATCH_BYTES: usize = 4 << 20;
 const ZSTD_LEVEL: i32 = 1;
 
 /// How an image stands in a blob: its memory, then its heads.
@@ -24,51 +26,39 @@ pub(super) struct Split {
 /// Writes an image of `len` bytes.
 pub(super) fn write(from: &mut impl Read, len: u64, to: &mut PiecesWriter) -> io::Result<Split> {
     let mut heads = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-    let mut memory = Memory { to, held: Vec::with_capacity(PIECE_BYTES), len: 0 };
-    let mut block = [0; BLOCK];
-    let mut number: u32 = 0;
-    let mut left = len;
+    let (mut memory_len, mut number, mut left) = (0, 0_u32, len);
+    let mut buffer = vec![0; BATCH_BYTES];
+    // What stands at the buffer's begin is a piece that has no end yet.
+    let mut held = 0;
     while left > 0 {
-        let size = usize::try_from(left).unwrap_or(BLOCK).min(BLOCK);
-        from.read_exact(&mut block[..size])?;
-        left -= size as u64;
-        if size == BLOCK && is_head(&block) {
-            heads.write_all(&number.to_le_bytes())?;
-            heads.write_all(&block)?;
-            memory.cut()?;
-        } else {
-            memory.add(&block[..size])?;
+        let fresh = usize::try_from(left).unwrap_or(BATCH_BYTES).min(BATCH_BYTES - held);
+        let filled = held + fresh;
+        from.read_exact(&mut buffer[held..filled])?;
+        left -= fresh as u64;
+        let (mut pieces, mut begin) = (Vec::new(), 0);
+        for at in (held..filled).step_by(BLOCK) {
+            let end = filled.min(at + BLOCK);
+            let block = &buffer[at..end];
+            if block.try_into().is_ok_and(is_head) {
+                heads.write_all(&number.to_le_bytes())?;
+                heads.write_all(block)?;
+                pieces.push(&buffer[begin..at]);
+                begin = end;
+            } else if end - begin >= PIECE_BYTES || left == 0 && end == filled {
+                pieces.push(&buffer[begin..end]);
+                begin = end;
+            }
+            number = number.checked_add(1).ok_or_else(|| io::Error::other("the image is too large"))?;
         }
-        number = number.checked_add(1).ok_or_else(|| io::Error::other("the image is too large"))?;
+        pieces.retain(|piece| !piece.is_empty());
+        memory_len += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        to.write_pieces(&pieces)?;
+        buffer.copy_within(begin..filled, 0);
+        held = filled - begin;
     }
-    memory.cut()?;
-    let memory_len = memory.len;
     let heads = heads.finish()?;
     to.write_all(&heads)?;
     Ok(Split { memory_len, heads_len: heads.len() as u64 })
-}
-
-struct Memory<'a> {
-    to: &'a mut PiecesWriter,
-    held: Vec<u8>,
-    len: u64,
-}
-
-impl Memory<'_> {
-    fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.held.extend_from_slice(bytes);
-        self.len += bytes.len() as u64;
-        if self.held.len() >= PIECE_BYTES { self.cut() } else { Ok(()) }
-    }
-
-    fn cut(&mut self) -> io::Result<()> {
-        if !self.held.is_empty() {
-            self.to.write_all(&self.held)?;
-            self.held.clear();
-            self.to.cut()?;
-        }
-        Ok(())
-    }
 }
 
 /// Whether this may be the head of a stretch of memory: it begins with where that begins and ends.
@@ -121,14 +111,16 @@ mod tests {
     /// Stretches of memory of random pages, each behind a head that carries `mark` along, and an end that is no whole block.
     fn image(mark: u8) -> Vec<u8> {
         let mut image = Vec::new();
-        for stretch in 1..40_u64 {
+        for stretch in 1..400_u64 {
             let mut head = [mark; BLOCK];
-            for (at, number) in [(0, stretch << 20), (8, (stretch << 20) + 0x3000), (16, 0x3000)] {
+            for (at, number) in [(0, stretch << 20), (8, (stretch << 20) + 0x9000), (16, 0x9000)] {
                 head[at..at + 8].copy_from_slice(&number.to_le_bytes());
             }
             image.extend(head);
             let mut page = blake3::Hasher::new().update(&stretch.to_le_bytes()).finalize_xof();
-            let mut memory = [0; 3 * BLOCK];
+            // Some are longer than a piece, and all together than a batch.
+            let blocks = [1, 3, 4, 9].into_iter().cycle().nth(usize::try_from(stretch).unwrap()).unwrap();
+            let mut memory = vec![0; blocks * BLOCK];
             page.fill(&mut memory);
             image.extend(memory);
         }

@@ -15,12 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, set_child_subreaper, setsid, wait,
-    waitid,
+    Pid, WaitId, WaitIdOptions, WaitOptions, getpid, set_child_subreaper, setsid, wait, waitid,
 };
 
 use super::spec::{Coordinator, Launch, PORT, Status, Told};
-use super::{folders, relay};
+use super::{descendants, folders, relay};
 use crate::engine::note;
 
 /// How long the coordinator may take to listen.
@@ -99,14 +98,20 @@ fn listen(control: BufReader<UnixStream>, family: Arc<Family>) -> io::Result<Rec
 #[derive(Default)]
 struct Family {
     is_ending: AtomicBool,
+    /// It is ending because it became too many.
+    is_crowded: AtomicBool,
     /// Held while a child is reaped or signalled: a number that was reaped may be another process's.
     children: Mutex<()>,
 }
 
 impl Family {
-    fn start(&self, launch: &Launch) -> io::Result<(Pid, u32, u16)> {
+    fn start(self: &Arc<Self>, launch: &Launch) -> io::Result<(Pid, u32, u16)> {
         let (coordinator, port) = self.coordinator(&launch.coordinator)?;
-        let port = relay::start(port)?;
+        let family = self.clone();
+        let port = relay::start(port, move || {
+            family.is_crowded.store(true, Ordering::SeqCst);
+            family.end();
+        })?;
         let word_for_port = port.to_string();
         let mut command = Command::new(&launch.program);
         command
@@ -149,6 +154,9 @@ impl Family {
         let mut status = Status::Code(0);
         loop {
             match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                Err(rustix::io::Errno::CHILD) if self.is_crowded.load(Ordering::SeqCst) => {
+                    return Ok(Status::Crowded);
+                }
                 Err(rustix::io::Errno::CHILD) => return Ok(status),
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other?,
@@ -164,7 +172,7 @@ impl Family {
                 }
             }
             if self.is_ending.load(Ordering::SeqCst) {
-                kill_children();
+                descendants::kill_all();
             }
         }
     }
@@ -172,24 +180,6 @@ impl Family {
     fn end(&self) {
         self.is_ending.store(true, Ordering::SeqCst);
         let _children = self.children.lock();
-        kill_children();
-    }
-}
-
-/// Those that their death makes orphans become children of this process, and are met again.
-fn kill_children() {
-    let own = getpid().as_raw_nonzero().get();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The name of the program, in parentheses, may hold anything.
-        let parent =
-            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
-        if let (true, Some(pid)) = (parent == Some(own), Pid::from_raw(pid)) {
-            // One that has ended meanwhile needs no signal.
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        descendants::kill_all();
     }
 }

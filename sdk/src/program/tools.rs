@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
@@ -23,6 +23,7 @@ const OLDEST: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at whether a program is ready: DMTCP tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// An installation of DMTCP.
 #[derive(Clone, Debug)]
@@ -98,7 +99,7 @@ impl Tools {
 
     /// The coordinator of a program.
     pub(super) fn coordinator(&self, private: &Private) -> Coordinator {
-        let port_file = port_file(private);
+        let port_file = port_file(&private.path);
         let mut args: Vec<String> =
             ["--quiet", "--exit-on-last", "--coord-port", "0", "--port-file"].map(str::to_owned).into();
         args.push(port_file.to_string_lossy().into_owned());
@@ -106,12 +107,12 @@ impl Tools {
         Coordinator { program: self.path("dmtcp_coordinator"), args, port_file, folder: private.path.clone() }
     }
 
-    /// Waits until the program can be saved.
+    /// Waits until the program can be saved, up to this instant.
     ///
     /// # Errors
-    /// What DMTCP said, if it is not ready in time.
-    pub(super) async fn ready(&self, private: &Private) -> Result<(), String> {
-        let until = tokio::time::Instant::now() + PATIENCE;
+    /// Says that it is not ready in time.
+    pub(super) async fn ready(&self, private: &Path, until: Instant) -> Result<(), String> {
+        let mut look_again = LOOK_AGAIN;
         loop {
             let said = match port(private) {
                 Some(port) => self.command(&["-p", &port, "-s"]).await?,
@@ -120,16 +121,17 @@ impl Tools {
             if is_running(&said) {
                 return Ok(());
             }
-            if tokio::time::Instant::now() >= until {
-                return Err(format!("DMTCP was not ready in {} s: {}", PATIENCE.as_secs(), said.trim()));
+            if Instant::now() >= until {
+                return Err("DMTCP did not get hold of all its processes".to_owned());
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(look_again).await;
+            look_again = (look_again * 2).min(LONGEST_LOOK);
         }
     }
 
     /// Asks for images and the end of the program. Only what then stands in the folder of images says whether it came to that.
     pub(super) async fn yield_now(&self, private: &Private) -> Result<(), String> {
-        let port = port(private).ok_or("DMTCP's coordinator is gone")?;
+        let port = port(&private.path).ok_or("DMTCP's coordinator is gone")?;
         self.command(&["-p", &port, "-kc"]).await.map(|_| ())
     }
 
@@ -163,11 +165,11 @@ fn joining(private: &Private, images: &Path) -> Vec<String> {
     words
 }
 
-fn port_file(private: &Private) -> PathBuf {
-    private.path.join("port")
+fn port_file(private: &Path) -> PathBuf {
+    private.join("port")
 }
 
-fn port(private: &Private) -> Option<String> {
+fn port(private: &Path) -> Option<String> {
     let text = std::fs::read_to_string(port_file(private)).ok()?;
     let port = text.trim();
     port.parse::<u16>().is_ok().then(|| port.to_owned())

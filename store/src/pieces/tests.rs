@@ -52,6 +52,21 @@ async fn of_a_hundred_pieces_one_that_changed_moves() {
 }
 
 #[tokio::test]
+async fn pieces_that_are_added_together_are_as_those_one_by_one() {
+    let (_, pieces) = pieces();
+    let state = noise(1, 20 * PIECE_BYTES + 17);
+    let first = write(&pieces, "1", None, b"head", &state).await;
+    let mut writer = pieces.write(&key("2"), Some(&first.manifest)).await.unwrap();
+    writer.write_all(b"head").unwrap();
+    writer.write_pieces(&state.chunks(PIECE_BYTES).collect::<Vec<_>>()).unwrap();
+    writer.write_pieces(&[]).unwrap();
+    writer.write_pieces(&[b"and more"]).unwrap();
+    let second = writer.finish().unwrap();
+    assert_eq!(second.new_bytes, b"and more".len() as u64);
+    assert_eq!(read(&pieces, "2").await.unwrap(), [b"head", &state[..], b"and more"].concat());
+}
+
+#[tokio::test]
 async fn blobs_of_any_length_read_back_from_anywhere() {
     let (_, pieces) = pieces();
     for len in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {

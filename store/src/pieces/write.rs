@@ -123,12 +123,28 @@ impl PiecesWriter {
         added
     }
 
+    /// Adds whole pieces, in this order, of at most 4 GiB each. They are hashed and compressed side by side, on all CPUs.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn write_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        self.cut()?;
+        let (known, compresses) = (&self.known, self.compresses);
+        let prepared = side_by_side(pieces, &|piece| Prepared::of(piece, known, compresses));
+        pieces.iter().zip(prepared).try_for_each(|(piece, prepared)| self.add_prepared(piece, prepared))
+    }
+
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let hash = *blake3::hash(bytes).as_bytes();
+        let prepared = Prepared::of(bytes, &self.known, self.compresses);
+        self.add_prepared(bytes, prepared)
+    }
+
+    fn add_prepared(&mut self, bytes: &[u8], Prepared { hash, compressed }: Prepared) -> io::Result<()> {
         if let Some(shelf) = &self.shelf {
             shelf.keep(hash, bytes);
         }
-        if self.add_known(&hash) { Ok(()) } else { self.add_new(hash, bytes) }
+        let stored = compressed.as_deref().unwrap_or(bytes);
+        if self.add_known(&hash) { Ok(()) } else { self.add_new(hash, bytes, stored) }
     }
 
     fn add_known(&mut self, hash: &[u8; 32]) -> bool {
@@ -137,9 +153,7 @@ impl PiecesWriter {
         known.is_some()
     }
 
-    fn add_new(&mut self, hash: [u8; 32], bytes: &[u8]) -> io::Result<()> {
-        let compressed = if self.compresses { compressed(bytes) } else { None };
-        let stored = compressed.as_deref().unwrap_or(bytes);
+    fn add_new(&mut self, hash: [u8; 32], bytes: &[u8], stored: &[u8]) -> io::Result<()> {
         match &mut self.out {
             Out::Store { pack, .. } => pack.write_all(stored)?,
             Out::Shelf(shelf) if shelf.has(&hash) => {}
@@ -249,7 +263,9 @@ impl Waiting {
                     format!("a piece of {} was lost", self.key),
                 ));
             }
-            writer.add_new(piece.hash, &bytes).map_err(|error| write_error(&error))?;
+            let compressed = if writer.compresses { compressed(&bytes) } else { None };
+            let stored = compressed.as_deref().unwrap_or(&bytes);
+            writer.add_new(piece.hash, &bytes, stored).map_err(|error| write_error(&error))?;
         }
         writer.finish()
     }
@@ -281,6 +297,39 @@ impl Manifest {
         }
         Self { packs, pieces }
     }
+}
+
+/// What is computed of a piece before it is written.
+struct Prepared {
+    hash: [u8; 32],
+    /// Where that is worthwhile, and the piece is new.
+    compressed: Option<Vec<u8>>,
+}
+
+impl Prepared {
+    fn of(piece: &[u8], known: &HashMap<[u8; 32], Piece>, compresses: bool) -> Self {
+        let hash = *blake3::hash(piece).as_bytes();
+        let is_new = !known.contains_key(&hash);
+        Self { hash, compressed: if compresses && is_new { compressed(piece) } else { None } }
+    }
+}
+
+/// Computes this of all pieces, on as many threads as there are CPUs; what a thread can't be had for is computed here.
+fn side_by_side(pieces: &[&[u8]], of: &(impl Fn(&[u8]) -> Prepared + Sync)) -> Vec<Prepared> {
+    let here = |pieces: &[&[u8]]| pieces.iter().map(|piece| of(piece)).collect::<Vec<_>>();
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut parts = pieces.chunks(pieces.len().div_ceil(cpus).max(1));
+    let Some(first) = parts.next() else { return Vec::new() };
+    std::thread::scope(|scope| {
+        let begin = |part| (part, std::thread::Builder::new().spawn_scoped(scope, move || here(part)));
+        let begun: Vec<_> = parts.map(begin).collect();
+        let mut prepared = here(first);
+        for (part, thread) in begun {
+            let computed = thread.ok().and_then(|thread| thread.join().ok());
+            prepared.extend(computed.unwrap_or_else(|| here(part)));
+        }
+        prepared
+    })
 }
 
 /// The piece compressed, if that saves an eighth or more.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use limitless_faas_core::program::Stdout;
 use limitless_faas_core::{Code, Failure};
@@ -13,11 +14,14 @@ use tokio::sync::Notify;
 use super::Stopped;
 use crate::checkpoint::Session;
 use crate::program::control::{Pipes, Supervisor};
-use crate::program::folders::{self, Paths, Private};
+use crate::program::folders::{self, Claimed, Paths, Private};
 use crate::program::keep::{self, Manifest};
 use crate::program::output::{Stream, To};
 use crate::program::tools::Tools;
 use crate::program::{Declared, executable, prepared};
+
+/// How long another invocation of the same execution may still take here.
+const CLAIMING: Duration = Duration::from_secs(20);
 
 pub(super) fn read_manifest(session: &Session) -> Result<Option<Manifest>, Stopped> {
     let Some(mut state) = session.take_from() else { return Ok(None) };
@@ -38,6 +42,16 @@ pub(super) fn no_folder(error: io::Error) -> Stopped {
 
 pub(super) fn gone() -> Stopped {
     Stopped::Unable(Failure::new(Code::ImageFailed, "the images that were read are gone"))
+}
+
+/// The right to the folders: an invocation that was delivered twice must not empty them while this one stores what is in them.
+pub(super) async fn claim(paths: &Paths) -> Result<Claimed, Stopped> {
+    let path = paths.claim();
+    let waiting = tokio::task::spawn_blocking(move || Claimed::wait(path));
+    let busy = || io::Error::other("another invocation of this execution still runs here");
+    let claimed = tokio::time::timeout(CLAIMING, waiting).await.map_err(|_| busy());
+    let claimed = claimed.and_then(|claimed| claimed.map_err(io::Error::other)).and_then(|claimed| claimed);
+    claimed.map_err(no_folder)
 }
 
 /// A supervisor that has the folders to itself; they are empty.

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::{Runner, Stopped, quoted, too_much};
 use crate::checkpoint::Outcome;
 use crate::program::output::{self, MOST_BYTES, To};
+use crate::program::relay::MOST_PROCESSES;
 use crate::program::spec::Status;
 use crate::program::tools::{ABORTED, FAILED};
 use crate::program::{is_json, keep};
@@ -44,6 +45,10 @@ impl Runner<'_> {
                 self.name(),
                 quoted(&tail)
             ))),
+            Status::Crowded => Err(Stopped::Failed(format!(
+                "program `{}` was ended: it had more than {MOST_PROCESSES} processes at once",
+                self.name()
+            ))),
             Status::Signal(signal) => Err(Stopped::Failed(format!(
                 "program `{}` was ended by signal {signal}{}",
                 self.name(),
@@ -55,7 +60,7 @@ impl Runner<'_> {
     }
 
     /// Whoever goes on passes this generation over.
-    async fn give_up(&self, why: &str) {
+    pub(super) async fn give_up(&self, why: &str) {
         let (Some(before), Some(log)) = (&self.before, self.place.log.clone()) else { return };
         let (blob, why) = (before.blob.clone(), why.to_owned());
         // If it can't be noted, the same generation is tried once more.

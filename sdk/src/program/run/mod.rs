@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::control::Supervisor;
-use super::folders::{Paths, Private};
+use super::folders::{self, Claimed, Paths, Private};
 use super::keep::Manifest;
 use super::output::{MOST_BYTES, Stream};
 use super::prepared::{self, Prepared};
@@ -26,11 +26,13 @@ use super::tools::Tools;
 use super::{Declared, environment};
 use crate::checkpoint::{ApplicationError, Outcome, Request, Session};
 use crate::engine::{Place, Steps, note};
-use begin::{again, first, gone, no_folder, read_manifest, streams, supervisor};
+use begin::{again, claim, first, gone, no_folder, read_manifest, streams, supervisor};
 
 /// What the first image is expected to cost, before one was measured: DMTCP's own pauses, and so many bytes a second.
 const FIRST_SAVE_US: u64 = 450_000;
 const FIRST_BYTES_PER_US: u64 = 200;
+/// How long DMTCP may take until a program can be saved, at least.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a run ends without a word of the program's.
 enum Stopped {
@@ -96,6 +98,9 @@ struct Runner<'a> {
     expected_us: Cell<u64>,
     /// What the checkpoint says that this run goes on from.
     before: Option<Manifest>,
+    /// Whether DMTCP has got hold of it: only then it can be saved.
+    is_ready: bool,
+    _claimed: Claimed,
 }
 
 impl<'a> Runner<'a> {
@@ -118,6 +123,7 @@ impl<'a> Runner<'a> {
             Some(before) => before.paths.next(),
             None => Paths::new(&place.execution).map_err(no_folder)?,
         };
+        let claimed = claim(&paths).await?;
         let (private, output, reader) = match prepared {
             Some(Prepared { private, output, reader, .. }) => (private, output, Some(reader)),
             None => (Private::new().map_err(no_folder)?, Vec::new(), None),
@@ -153,6 +159,8 @@ impl<'a> Runner<'a> {
             began,
             expected_us: Cell::new(0),
             before,
+            is_ready: false,
+            _claimed: claimed,
         })
     }
 
@@ -163,6 +171,9 @@ impl<'a> Runner<'a> {
         let mut timeout =
             std::pin::pin!(tokio::time::sleep(timeout.unwrap_or(Duration::from_secs(365 * 86_400))));
         let too_long = self.too_long.clone();
+        let (tools, private, until) = (self.tools.clone(), self.private.path.clone(), self.ready_by());
+        let mut ready = std::pin::pin!(async move { tools.ready(&private, until).await });
+        let mut is_settled = false;
         loop {
             let mut requested = std::pin::pin!(self.session.requested().notified());
             // What is asked from here on is heard.
@@ -179,12 +190,19 @@ impl<'a> Runner<'a> {
                 () = requested => Happened::Asked,
                 () = too_long.notified() => Happened::TooLong,
                 () = &mut timeout => Happened::TimeOut,
+                ready = &mut ready, if !is_settled => Happened::Ready(ready),
             };
             match happened {
                 Happened::Asked => {}
+                Happened::Ready(ready) => {
+                    (is_settled, self.is_ready) = (true, ready.is_ok());
+                    // One that was never saved may end in time all the same.
+                    if let (Err(why), Some(_)) = (ready, &self.before) {
+                        return Err(self.unready(&why).await);
+                    }
+                }
                 Happened::Ended(ended) => {
-                    let status = ended.map_err(|error| Stopped::unable("the program was lost", &error))?;
-                    return self.finished(status).await;
+                    return self.finished(ended.map_err(lost)?).await;
                 }
                 Happened::TooLong => {
                     let message = too_much(self.name());
@@ -213,19 +231,25 @@ impl<'a> Runner<'a> {
         before + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// When DMTCP must have got hold of the program. Going on takes about as long as saving did; on a busy machine longer.
+    fn ready_by(&self) -> Instant {
+        let cost_us = self.before.as_ref().map_or(0, |before| before.cost_us);
+        self.began + LEAST_PATIENCE + 10 * Duration::from_micros(cost_us)
+    }
+
     fn time_left(&self) -> Option<Duration> {
         let timeout = self.declared.program.timeout?;
         Some(Duration::from_millis(timeout.ms.saturating_sub(self.ran_ms())))
     }
 
-    /// Tells what saving would cost now: it grows with the program.
+    /// Tells what saving would cost now: it grows with the program and with what it has written.
     fn expect(&self) {
-        let bytes = self.supervisor.resident_bytes();
+        let bytes = self.supervisor.resident_bytes() + folders::len_bytes(&self.paths.work);
         let cost_us = match &self.before {
             Some(before) if before.image_bytes > 0 => {
+                let then = before.image_bytes + before.work_bytes();
                 // What does not depend on the size is not told apart, so a program that shrinks is not trusted to be cheap.
-                u128::from(before.cost_us) * u128::from(bytes.max(before.image_bytes))
-                    / u128::from(before.image_bytes)
+                u128::from(before.cost_us) * u128::from(bytes.max(then)) / u128::from(then)
             }
             _ => u128::from(FIRST_SAVE_US + bytes / FIRST_BYTES_PER_US),
         };
@@ -235,6 +259,17 @@ impl<'a> Runner<'a> {
         self.steps.expect_save(cost_us);
     }
 
+    /// DMTCP has not got hold of the program. Where it went on from images, whoever goes on passes them over for the generation before.
+    async fn unready(self, why: &str) -> Stopped {
+        let what = if self.before.is_some() { "did not go on from its image" } else { "can't be saved" };
+        let (waited_ms, tail) = (self.began.elapsed().as_millis(), quoted(&self.stderr.tail()));
+        let message = format!("program `{}` {what} within {waited_ms} ms: {why}{tail}", self.name());
+        self.give_up(&message).await;
+        self.supervisor.kill().await;
+        self.paths.remove();
+        Stopped::Unable(Failure::new(Code::ImageFailed, message))
+    }
+
     async fn stop(self, message: String) -> Stopped {
         self.supervisor.kill().await;
         self.paths.remove();
@@ -242,7 +277,13 @@ impl<'a> Runner<'a> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what map_err passes")]
+fn lost(error: io::Error) -> Stopped {
+    Stopped::unable("the program was lost", &error)
+}
+
 enum Happened {
+    Ready(Result<(), String>),
     Ended(io::Result<Status>),
     Asked,
     TooLong,

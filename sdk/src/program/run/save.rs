@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use limitless_faas_core::program::Stdout;
 use limitless_faas_core::{Advice, Code, Failure};
 
-use super::{Runner, Stopped, quoted, too_much};
+use super::{Runner, Stopped, lost, quoted, too_much};
 use crate::checkpoint::{Outcome, Point, Sink, Target, offer};
 use crate::engine::{Place, note, now_us};
 use crate::program::folders;
@@ -17,6 +17,8 @@ use crate::program::tools::FAILED;
 
 /// Between two looks at the connections of a program: the system tells nobody that one was closed.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// What it takes to end a program that does not stop, and to say so before the platform kills.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Before images are offered to a store again that refused them; then twice that, and so on, up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -36,9 +38,20 @@ impl Runner<'_> {
         if let Some(status) = self.disconnected().await? {
             return self.finished(status).await;
         }
+        if !self.is_ready {
+            let until = self.ready_by();
+            tokio::select! {
+                ended = self.supervisor.ended() => return self.finished(ended.map_err(lost)?).await,
+                ready = self.tools.ready(&self.private.path, until) => {
+                    if let Err(why) = ready {
+                        return Err(self.unready(&why).await);
+                    }
+                }
+            }
+        }
+        let patience = self.patience();
         let asked = {
             let asking = async {
-                self.tools.ready(&self.private).await?;
                 // Images that the program asked for itself are not those of its end.
                 folders::renew(&self.paths.of_generation()).map_err(|error| error.to_string())?;
                 self.tools.yield_now(&self.private).await
@@ -47,22 +60,52 @@ impl Runner<'_> {
                 // It may end while it is being asked.
                 ended = self.supervisor.ended() => Ok(Some(ended)),
                 asked = asking => asked.map(|()| None),
+                () = tokio::time::sleep(patience) => Ok(None),
             }
         };
         let ended = match asked {
             Ok(Some(ended)) => ended,
-            Ok(None) => self.supervisor.ended().await,
-            Err(why) => return Err(Stopped::Unable(Failure::new(Code::ImageFailed, why))),
+            // Its coordinator goes when it has ended: whether it did shows in a moment.
+            Ok(None) | Err(_) => match self.ended_in_time().await {
+                Some(ended) => ended,
+                None => return Err(self.unstopped(asked.err().as_deref()).await),
+            },
         };
-        let status = ended.map_err(|error| Stopped::unable("the program was lost", &error))?;
+        let status = ended.map_err(lost)?;
         let found = image::look(&self.paths.of_generation())
             .map_err(|error| Stopped::unable("the images can't be read", &error))?;
         match (found, status) {
             (Found::Complete(_, header), _) => self.save(header, began, (sink, target), point).await,
+            (_, Status::Crowded) => self.finished(status).await,
             (Found::Nothing, Status::Code(code)) if code != FAILED => self.finished(status).await,
             (Found::Nothing, _) => Err(self.unsaved("it wrote no image").await),
             (Found::Partial(why), _) => Err(self.unsaved(&why).await),
         }
+    }
+
+    /// Waits until the program has ended, as long as its invocation can still say that it did not.
+    async fn ended_in_time(&mut self) -> Option<io::Result<Status>> {
+        tokio::time::timeout(self.patience(), self.supervisor.ended()).await.ok()
+    }
+
+    /// How long its invocation can still wait for that.
+    fn patience(&self) -> Duration {
+        let left_ms = self.place.deadline_ms.saturating_sub(now_us() / 1000);
+        Duration::from_millis(left_ms).saturating_sub(LAST_WORDS)
+    }
+
+    /// The program was asked to stop for its image, and did not.
+    async fn unstopped(self, why: Option<&str>) -> Stopped {
+        let message = format!(
+            "program `{}` could not be saved: it did not stop for its image before the limit{}. Give it more time with `margin` in \
+             faas.toml; a program that keeps signals from itself by other means than its C library can't be saved{}",
+            self.name(),
+            why.map(|why| format!(" ({why})")).unwrap_or_default(),
+            quoted(&self.stderr.tail())
+        );
+        self.supervisor.kill().await;
+        self.paths.remove();
+        Stopped::Unable(Failure::new(Code::ImageFailed, message))
     }
 
     /// Waits until no connection leads out of the program, as long as there is time to save it afterwards. Answers how it ended, where it
@@ -81,7 +124,7 @@ impl Runner<'_> {
             }
             tokio::select! {
                 ended = self.supervisor.ended() => {
-                    return ended.map(Some).map_err(|error| Stopped::unable("the program was lost", &error));
+                    return ended.map(Some).map_err(lost);
                 }
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
@@ -148,6 +191,10 @@ async fn store(place: Place, host: Host, kept: Kept) -> Result<(Manifest, u64), 
     let mut wait = FIRST_WAIT;
     loop {
         let began = Instant::now();
+        // A checkpoint without them would look like one.
+        if !matches!(image::look(&kept.paths.of_generation()), Ok(Found::Complete(..))) {
+            return Err(Failure::new(Code::ImageFailed, "the images were removed before they were stored"));
+        }
         let failure = match keep::save(log, &place.blob_name(), host.clone(), kept.clone()).await {
             Err(failure) if failure.code.advice() == Advice::Retry => failure,
             decided => return decided,
