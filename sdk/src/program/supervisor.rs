@@ -61,14 +61,19 @@ fn supervise(control: &OsString, locks: impl Iterator<Item = OsString>) -> io::R
     match family.start(&launch) {
         Ok((root, coordinator, port)) => {
             tell(&Told::Started { coordinator, port })?;
-            let status = family.outlive(root)?;
+            let status = family.outlive(Some(root))?;
             for lock in &locks {
                 // Whoever waits for it looks whether it is still there.
                 drop(std::fs::remove_file(lock));
             }
             tell(&Told::Ended(status))
         }
-        Err(error) => tell(&Told::Failed(format!("{} could not be started: {error}", launch.program))),
+        Err(error) => {
+            // The coordinator may run already.
+            family.end();
+            family.outlive(None)?;
+            tell(&Told::Failed(format!("{} could not be started: {error}", launch.program)))
+        }
     }
 }
 
@@ -150,7 +155,7 @@ impl Family {
     }
 
     /// Waits for the program, ends what it left behind, and waits for that too.
-    fn outlive(&self, root: Pid) -> io::Result<Status> {
+    fn outlive(&self, root: Option<Pid>) -> io::Result<Status> {
         let mut status = Status::Code(0);
         loop {
             match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
@@ -163,7 +168,7 @@ impl Family {
             };
             let _children = self.children.lock();
             while let Ok(Some((pid, ended))) = wait(WaitOptions::NOHANG) {
-                if pid == root {
+                if Some(pid) == root {
                     status = match (ended.exit_status(), ended.terminating_signal()) {
                         (Some(code), _) => Status::Code(code),
                         (None, signal) => Status::Signal(signal.unwrap_or_default()),
