@@ -53,8 +53,8 @@ struct Group(Option<Pid>);
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
-            // It fails where they have ended.
-            let _gone = kill_process_group(group, Signal::INT);
+            // It fails where they have ended. A softer signal may be ignored: a shell's background jobs inherit that from it.
+            let _gone = kill_process_group(group, Signal::KILL);
         }
     }
 }
