@@ -27,11 +27,12 @@ fn first_recorded_us(entries: &[Entry]) -> u64 {
     entries.iter().find(has_saved).unwrap_or_else(|| panic!("no interval checkpoint: {entries:#?}")).at_us
 }
 
-/// An interval checkpoint comes after six seconds; each request to the store takes two. The handler goes on before it is recorded.
+/// An interval checkpoint comes after six seconds; each request to the store takes two, and three of them come one after another. The
+/// handler, which takes sixteen seconds, goes on before it is recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_computes_on_while_its_checkpoint_is_uploaded() {
     let stage = stage("drifts", "far=true,slow=2000ms", Duration::from_secs(60)).await;
-    let input = json!({ "mb": 4, "turns": 11_000, "$limitless": { "idempotency_key": "k" } });
+    let input = json!({ "mb": 4, "turns": 16_000, "$limitless": { "idempotency_key": "k" } });
     stage.request(reqwest::Method::POST, "actions/drifts?blocking=false", &input).await.unwrap();
     let (execution, entries) = stage.end(&ExecutionId::derive("drifts", "k"), PATIENCE).await.unwrap();
     let Phase::Completed(Stored::Json(json)) = &execution.phase else { panic!("{:?}", execution.phase) };
