@@ -1,11 +1,11 @@
 //! Raw bindings to `dmtcp.h`: what a program that runs under DMTCP can ask it for.
 //!
 //! The bindings are made by bindgen from the header that is installed, and nothing is linked: DMTCP preloads its library into
-//! the programs it starts, so [`load`] looks its functions up in the running process. Versions 3.0 to 4.2 (plugin interface
+//! the programs it starts, so `load` looks its functions up in the running process. Versions 3.0 to 4.2 (plugin interface
 //! "3") and 5.0 ("4") differ in a few names; each function of the generated `Dmtcp` is a `Result` of its own, an error where this
 //! process has none of that name.
 //!
-//! Without a header, or without libclang to read it, the crate builds nevertheless, and [`load`] says why there is
+//! Without a header, or without libclang to read it, the crate builds nevertheless, and [`available`] says why there is
 //! nothing to call.
 
 use std::ffi::c_int;
