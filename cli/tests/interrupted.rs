@@ -29,7 +29,7 @@ fn a_build_that_is_interrupted_ends_with_all_that_it_started() {
     let sample = Sample::new("int-build");
     let (script, pid) = (sample.project().join("build.rs"), sample.project().join("pid"));
     let waits = format!(
-        "fn main() {{ std::fs::write({pid:?}, std::process::id().to_string()).unwrap(); std::thread::sleep(std::time::Duration::MAX); }}"
+        "fn main() {{ std::fs::write({pid:?}, std::process::id().to_string()).unwrap(); std::thread::sleep(std::time::Duration::from_secs(300)); }}"
     );
     fs::write(&script, waits).unwrap();
     let archive = sample.project().join("image.tar");
