@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
-use limitless_faas_core::log::{Applied, Entry, Execution, LogError};
+use limitless_faas_core::log::{Applied, Entry, Execution, LogError, Phase, Stored};
 use limitless_faas_core::manifest::Manifest;
 use limitless_faas_core::placement::Model;
 use limitless_faas_local::{Config, Image, Platform};
@@ -55,6 +55,19 @@ pub async fn until<T>(what: &str, patience: Duration, found: impl AsyncFn() -> O
         assert!(Instant::now() < end, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// What an execution came to, where its result stands in its log.
+///
+/// # Panics
+/// Where it is not completed, or its result stands elsewhere.
+pub fn result(execution: &Execution) -> Value {
+    let json = match &execution.phase {
+        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).ok(),
+        _ => None,
+    };
+    assert!(json.is_some(), "no result: {:?}", execution.phase);
+    json.unwrap_or_default()
 }
 
 /// How many ends of this log count: one, whatever happened.

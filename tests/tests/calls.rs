@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use limitless_faas_core::log::{Entry, Execution, Kind, Phase, Status, Stored, Wake, end_of};
+use limitless_faas_core::log::{Entry, Kind, Phase, Status, Wake, end_of};
 use limitless_faas_core::{Code, ExecutionId, Nonce};
 use limitless_faas_local::Config;
-use limitless_faas_tests::{Setting, Stage, ends, until};
+use limitless_faas_tests::{Setting, Stage, ends, result, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -22,13 +22,6 @@ async fn stage(handler: &str, stay_ms: u64) -> Stage {
     let mut config = Config::default();
     config.env.insert("LIMITLESS_STAY_MS".to_owned(), stay_ms.to_string());
     Stage::set(SUBJECT, handler, Setting { config, time_limit: LIMIT }).await.unwrap()
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 fn file(stage: &Stage) -> PathBuf {

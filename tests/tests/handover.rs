@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
-use limitless_faas_core::log::{Execution, Kind, Phase, Stored};
+use limitless_faas_core::log::{Kind, Phase, Stored};
 use limitless_faas_core::{Code, Nonce};
-use limitless_faas_tests::{Setting, Stage};
-use serde_json::{Value, json};
+use limitless_faas_tests::{Setting, Stage, result};
+use serde_json::json;
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,13 +19,6 @@ fn limited(ms: u64) -> Setting {
 
 fn squares(n: u64) -> u64 {
     (0..n).fold(0, |sum, i| sum + i * i)
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use limitless_faas_core::log::{Execution, Phase, Stored};
+use limitless_faas_core::log::{Execution, Phase};
 use limitless_faas_core::placement::Model;
-use limitless_faas_tests::{Setting, Stage, until};
-use serde_json::{Value, json};
+use limitless_faas_tests::{Setting, Stage, result, until};
+use serde_json::json;
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -35,13 +35,6 @@ async fn ended(workflow: &str, model: Model, time_limit: Duration, how: &str) ->
     }
     stage.platform.shutdown().await;
     (execution, pids)
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

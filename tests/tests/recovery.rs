@@ -6,10 +6,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use limitless_faas_core::log::{Execution, Kind, Phase, Status, Stored};
+use limitless_faas_core::log::{Kind, Status};
 use limitless_faas_core::{ExecutionId, key};
 use limitless_faas_local::{Config, EventKind, Image};
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_tests::{Setting, Stage, result};
 use serde_json::{Value, json};
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
@@ -18,13 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn limited(ms: u64, config: Config) -> Setting {
     Setting { time_limit: Duration::from_millis(ms), config }
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 /// A stage whose every successor is lost, so that an execution waits where it suspended.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use limitless_faas_core::ExecutionId;
-use limitless_faas_core::log::{Entry, Execution, Kind, Phase, Status, Stored, Wake};
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_core::log::{Entry, Kind, Status, Wake};
+use limitless_faas_tests::{Setting, Stage, result};
 use serde_json::{Value, json};
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
@@ -17,13 +17,6 @@ const LONG_MS: u64 = 3_600_000;
 async fn stage(handler: &str, limit_ms: u64) -> Stage {
     let setting = Setting { time_limit: Duration::from_millis(limit_ms), ..Setting::default() };
     Stage::set(SUBJECT, handler, setting).await.unwrap()
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 fn file(stage: &Stage) -> PathBuf {

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use limitless_faas_core::graph::EdgeKind;
-use limitless_faas_core::log::{Execution, Kind, Phase, Stored};
+use limitless_faas_core::log::{Kind, Phase, Stored};
 use limitless_faas_core::manifest::Manifest;
 use limitless_faas_core::node::{NodeEvent, What};
 use limitless_faas_core::placement::{Model, Place};
 use limitless_faas_core::{Code, ExecutionId, Failure};
 use limitless_faas_local::{Config, EventKind};
-use limitless_faas_tests::{Setting, Stage};
+use limitless_faas_tests::{Setting, Stage, result};
 use serde_json::{Value, json};
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
@@ -20,13 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 fn squares(n: u64) -> u64 {
     (0..n).map(|i| i * i).sum()
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,13 +5,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use limitless_faas_core::log::{Execution, Kind, Phase, Status, Stored, Wake, end_of};
+use limitless_faas_core::log::{Execution, Kind, Phase, Status, Wake, end_of};
 use limitless_faas_core::placement::Model;
 use limitless_faas_core::{ExecutionId, Nonce};
 use limitless_faas_local::Config;
-use limitless_faas_tests::{Setting, Stage, until};
+use limitless_faas_tests::{Setting, Stage, result, until};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const SUBJECT: &str = env!("CARGO_BIN_EXE_subject");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -24,13 +24,6 @@ async fn staged(workflow: &str, model: Model, stay_ms: u64) -> Stage {
     config.env.insert("LIMITLESS_STAY_MS".to_owned(), stay_ms.to_string());
     let setting = Setting { config, time_limit: LIMIT };
     Stage::placed(SUBJECT, workflow, model, setting).await.unwrap()
-}
-
-fn result(execution: &Execution) -> Value {
-    match &execution.phase {
-        Phase::Completed(Stored::Json(json)) => serde_json::from_str(json).unwrap(),
-        other => panic!("not completed: {other:?}"),
-    }
 }
 
 /// The execution of a node in another wrap.

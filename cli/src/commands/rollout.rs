@@ -163,8 +163,9 @@ impl<'a> Rollout<'a> {
             Some(_) => client.replace(wanted).await?,
             None => client.create(wanted).await?,
         }
-        self.functions.pop();
-        self.functions.push((change, true));
+        if let Some((_, is_acknowledged)) = self.functions.last_mut() {
+            *is_acknowledged = true;
+        }
         tokio::select! {
             biased;
             () = self.session.interrupted() => Err(Error::new(Exit::Interrupted, "interrupted")),

@@ -5,7 +5,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::rollout::{ACTIONS, Deployed, FUNCTIONS, Spec, action, function, secret_name};
-use super::{AGAIN, ATTEMPTS, Client, Dialect, PAUSE, is_busy};
+use super::{AGAIN, Client, Dialect};
 use crate::error::{Error, Result};
 
 const SECRETS: &str = "/system/secrets";
@@ -158,22 +158,10 @@ impl Client {
 
     /// Sends until the platform accepts or refuses for good. A request whose answer was lost is not sent again.
     async fn change(&self, request: &RequestBuilder, name: &str) -> std::result::Result<(), Failed> {
-        let (mut pause, mut is_open) = (PAUSE, false);
-        for attempt in 1.. {
-            let lost = |error| Failed { error, status: None, is_open: true };
-            let again =
-                request.try_clone().ok_or_else(|| lost(Error::bug("a request that can't be sent twice")))?;
-            let response = self.send(again).await.map_err(lost)?;
-            let status = response.status();
-            is_open |= status.is_server_error();
-            if !is_busy(status) || attempt == ATTEMPTS {
-                let accepted = self.accepted(response, name).await.map(drop);
-                return accepted.map_err(|error| Failed { error, status: Some(status), is_open });
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(Failed { error: Error::bug("tried for ever"), status: None, is_open })
+        let lost = |error| Failed { error, status: None, is_open: true };
+        let (response, is_open) = self.send_busily(request).await.map_err(lost)?;
+        let status = Some(response.status());
+        self.accepted(response, name).await.map(drop).map_err(|error| Failed { error, status, is_open })
     }
 }
 

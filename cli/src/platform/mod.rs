@@ -292,7 +292,7 @@ impl Client {
 
     /// Sends until the platform accepts or refuses for good.
     async fn send_patiently(&self, request: &RequestBuilder, handler: &str) -> Result<Response> {
-        let response = self.send_busily(request).await?;
+        let (response, _) = self.send_busily(request).await?;
         self.accepted(response, handler).await
     }
 
@@ -302,22 +302,24 @@ impl Client {
         request: &RequestBuilder,
         name: &str,
     ) -> Result<Option<Response>> {
-        let response = self.send_busily(request).await?;
+        let (response, _) = self.send_busily(request).await?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         self.accepted(response, name).await.map(Some)
     }
 
-    /// Sends until the platform is not busy, or was for too long; answers its last word.
-    async fn send_busily(&self, request: &RequestBuilder) -> Result<Response> {
-        let mut pause = PAUSE;
+    /// Sends until the platform is not busy, or was for too long; answers its last word, and whether an error of its own came before or
+    /// with that.
+    async fn send_busily(&self, request: &RequestBuilder) -> Result<(Response, bool)> {
+        let (mut pause, mut has_broken) = (PAUSE, false);
         for attempt in 1.. {
             let again =
                 request.try_clone().ok_or_else(|| Error::bug("a request that can't be sent twice"))?;
             let response = self.send(again).await?;
+            has_broken |= response.status().is_server_error();
             if !is_busy(response.status()) || attempt == ATTEMPTS {
-                return Ok(response);
+                return Ok((response, has_broken));
             }
             tokio::time::sleep(pause).await;
             pause *= 2;

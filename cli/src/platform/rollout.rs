@@ -142,7 +142,7 @@ impl Client {
     /// # Errors
     /// Where it can't be reached.
     pub async fn is_local(&self) -> Result<bool> {
-        let response = self.send_busily(&self.request(Method::GET, "/api/v1")).await?;
+        let (response, _) = self.send_busily(&self.request(Method::GET, "/api/v1")).await?;
         if response.status().is_server_error() {
             return self.accepted(response, "").await.map(|_| false);
         }

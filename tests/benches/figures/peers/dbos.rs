@@ -4,15 +4,12 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use limitless_faas_tests::until;
 
 use super::super::stores::free_port;
-use super::peer::{Peer, Start};
+use super::peer::{Peer, STARTING, Start};
 use super::process::Process;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A new database of Postgres, with its defaults: it syncs each commit.
 pub(super) async fn start(programs: &Path) -> Result<Peer, String> {
@@ -39,7 +36,7 @@ pub(super) async fn start(programs: &Path) -> Result<Peer, String> {
     }
     // At once, with its clients connected.
     let server = Process::start(postgres, "-INT")?;
-    until("PostgreSQL listens", PATIENCE, async || {
+    until("PostgreSQL listens", STARTING, async || {
         tokio::net::TcpStream::connect(("127.0.0.1", database)).await.ok()
     })
     .await;
@@ -47,7 +44,7 @@ pub(super) async fn start(programs: &Path) -> Result<Peer, String> {
     let arguments = vec!["dbos.mjs".to_owned(), service.to_string(), address];
     let start = Start { programs: programs.to_owned(), arguments };
     let program = Some(start.run()?);
-    until("DBOS has made its tables", PATIENCE, async || {
+    until("DBOS has made its tables", STARTING, async || {
         tokio::net::TcpStream::connect(("127.0.0.1", service)).await.ok()
     })
     .await;

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use super::super::steps::{PATIENCE, Times, gap_ms};
 use super::process::Process;
 
+/// How long a server and its program may take to begin.
+pub(super) const STARTING: Duration = Duration::from_secs(60);
+
 /// See the [module](self).
 pub(super) struct Peer {
     pub(super) name: &'static str,

@@ -2,16 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use limitless_faas_tests::until;
 use serde_json::json;
 
 use super::super::stores::free_port;
-use super::peer::{Peer, Start};
+use super::peer::{Peer, STARTING, Start};
 use super::process::Process;
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The service holds a connection to the server for as long as a handler runs.
 pub(super) async fn streams(programs: &Path) -> Result<Peer, String> {
@@ -50,7 +47,7 @@ async fn start(programs: &Path, name: &'static str, mode: &str) -> Result<Peer, 
     let client = reqwest::Client::new();
     let registration = json!({ "uri": format!("http://{}", on(service)) }).to_string();
     // It is refused until the service listens and the server has made its partitions.
-    until("Restate knows the service", PATIENCE, async || {
+    until("Restate knows the service", STARTING, async || {
         let request = client.post(format!("http://{}/deployments", on(admin)));
         let request = request.header("content-type", "application/json").body(registration.clone());
         request.send().await.ok().filter(|answer| answer.status().is_success())
